@@ -1,0 +1,1 @@
+"""What the runtime and an engine say to each other. Imports neither torch nor SGLang."""

@@ -1,0 +1,31 @@
+"""Fixtures that every test may use. One engine serves the whole session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from agentrt_engine.models.folder import resolve_model
+from agentrt_engine.sglang.options import DType, engine_options
+from agentrt_engine.sglang.server import EngineProcess, free_port, start_engine
+
+#: Small enough that tests can fill it.
+KV_TOKENS = 12_288
+
+
+@pytest.fixture(scope="session")
+def model_folder() -> Path:
+    """The default model, as `agentrt models fetch` left it."""
+    return resolve_model()
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[EngineProcess]:
+    """The engine of the session: the default model in float32, default policy, no key."""
+    options = engine_options(port=free_port(), kv_tokens=KV_TOKENS, dtype=DType.FLOAT32)
+    process = anyio.run(start_engine, options)
+    yield process
+    process.stop(grace_s=0.0)
