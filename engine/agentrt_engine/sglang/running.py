@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from agentrt_engine.cache import cache_dir
+from agentrt_engine.sglang.options import EngineOptions
 
 
 class RunningEngine(msgspec.Struct, frozen=True):
@@ -25,6 +28,11 @@ class RunningEngine(msgspec.Struct, frozen=True):
     model: str
     needs_key: bool
 
+    @classmethod
+    def of(cls, options: EngineOptions) -> RunningEngine:
+        """The engine that this process started with `options`."""
+        return cls(os.getpid(), options.url, str(options.model), options.api_key is not None)
+
 
 def _folder() -> Path:
     folder = cache_dir() / "running"
@@ -32,13 +40,17 @@ def _folder() -> Path:
     return folder
 
 
-def announce(engine: RunningEngine) -> Path:
-    """Make the engine known; returns the file to unlink when it stops."""
+@contextmanager
+def announced(engine: RunningEngine) -> Iterator[None]:
+    """Make the engine known while the block runs."""
     path = _folder() / f"serve-{engine.pid}.json"
     draft = path.with_suffix(".tmp")
     draft.write_bytes(msgspec.json.encode(engine))
     draft.replace(path)
-    return path
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def running_engines() -> list[RunningEngine]:

@@ -1,0 +1,55 @@
+"""agentrt: declare agents as Python functions and run them as programs on an engine.
+
+    from agentrt import Context, agent, connect, tool
+
+    @tool(timeout=30)
+    async def count_lines(ctx: Context, path: str) -> int:
+        \"\"\"Count the lines of a file of the workspace.\"\"\"
+        return len((ctx.workspace / path).read_text().splitlines())
+
+    @agent(tools=[count_lines])
+    async def counter(ctx: Context, question: str) -> str:
+        \"\"\"You answer questions about files.\"\"\"
+        return await ctx.loop(question)
+
+    async with connect() as runtime:
+        result = await runtime.run(counter, "How long is README.md?")
+
+`connect()` finds or starts an engine; errors are in `agentrt.errors`. Importing this package
+loads neither torch nor SGLang.
+"""
+
+from __future__ import annotations
+
+import sys as _sys
+
+from agentrt.python_version import require_supported_python as _require_supported_python
+
+_require_supported_python((_sys.version_info.major, _sys.version_info.minor))
+
+from agentrt.agent import Agent, agent  # noqa: E402 - after the check of the interpreter
+from agentrt.connect import connect  # noqa: E402
+from agentrt.context import Context  # noqa: E402
+from agentrt.errors import AgentrtError  # noqa: E402
+from agentrt.program import Program, ProgramState, ToolCall, ToolOutcome, Turn  # noqa: E402
+from agentrt.runtime import ProgramResult, Runtime  # noqa: E402
+from agentrt.tool import Tool, tool  # noqa: E402
+from agentrt.version import __version__  # noqa: E402
+
+__all__ = [
+    "Agent",
+    "AgentrtError",
+    "Context",
+    "Program",
+    "ProgramResult",
+    "ProgramState",
+    "Runtime",
+    "Tool",
+    "ToolCall",
+    "ToolOutcome",
+    "Turn",
+    "__version__",
+    "agent",
+    "connect",
+    "tool",
+]

@@ -1,0 +1,163 @@
+"""Agents: async functions whose docstring is the system prompt."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from pydantic import ValidationError
+
+from agentrt.context import Context
+from agentrt.errors import DefinitionError, ProgramInputError
+from agentrt.signature import Signature, describe_function, read_signature
+from agentrt.tool import Tool, check_tools
+from agentrt.validation import explain_errors
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+AgentFunction = Callable[Concatenate[Context, P], Coroutine[Any, Any, R]]
+
+DEFAULT_MAX_TURNS = 8
+DEFAULT_MAX_TOKENS = 512
+DEFAULT_ANSWER_LIMIT = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Agent(Generic[P, R]):
+    """A program that can be run many times; made by `@agent`.
+
+    Attributes:
+        name: the name of the function.
+        instructions: system prompt, the docstring of the function.
+        function: the function itself; its first argument is the `Context` of the run.
+        tools: what the model may call.
+        max_turns: model requests per `Context.loop`.
+        max_tokens: generated tokens per model request.
+        answer_limit: characters of an answer, where the agent has tools.
+        temperature: of sampling; None leaves it to the engine.
+        seed: of sampling; None leaves it to the engine.
+        signature: parameters of the function without the `Context`.
+    """
+
+    name: str
+    instructions: str
+    function: AgentFunction[P, R]
+    tools: tuple[Tool, ...]
+    max_turns: int
+    max_tokens: int
+    answer_limit: int
+    temperature: float | None
+    seed: int | None
+    signature: Signature
+
+    def parse_input(self, text: str | None) -> dict[str, Any]:
+        """Keyword arguments of a run, from what a user typed.
+
+        None leaves every parameter at its default. A JSON object names the parameters.
+        Anything else is the value of the first parameter.
+
+        Raises:
+            ProgramInputError: the text does not fit the parameters, or one of them is missing.
+        """
+        arguments: dict[str, Any] = {}
+        if text is not None:
+            named = _json_object(text)
+            if named is not None and set(named) <= set(self.signature.names):
+                arguments = named
+            elif self.signature.names:
+                arguments = {self.signature.names[0]: text}
+            else:
+                raise ProgramInputError(f"agent {self.name} takes no input, but got {text!r}")
+        try:
+            return self.signature.validator.validate_python(arguments)
+        except ValidationError as error:
+            raise ProgramInputError(
+                f"input of agent {self.name}: {explain_errors(error)}",
+                hint="give --input TEXT, or a JSON object with the parameters "
+                + ", ".join(self.signature.names),
+            ) from error
+
+
+@overload
+def agent(function: AgentFunction[P, R], /) -> Agent[P, R]: ...
+
+
+@overload
+def agent(
+    *,
+    tools: Sequence[Tool] = (),
+    max_turns: int = DEFAULT_MAX_TURNS,
+    max_tokens: int = DEFAULT_MAX_TOKENS,
+    answer_limit: int = DEFAULT_ANSWER_LIMIT,
+    temperature: float | None = None,
+    seed: int | None = None,
+) -> Callable[[AgentFunction[P, R]], Agent[P, R]]: ...
+
+
+def agent(
+    function: AgentFunction[P, R] | None = None,
+    /,
+    *,
+    tools: Sequence[Tool] = (),
+    max_turns: int = DEFAULT_MAX_TURNS,
+    max_tokens: int = DEFAULT_MAX_TOKENS,
+    answer_limit: int = DEFAULT_ANSWER_LIMIT,
+    temperature: float | None = None,
+    seed: int | None = None,
+) -> Agent[P, R] | Callable[[AgentFunction[P, R]], Agent[P, R]]:
+    """Make an agent of an async function that takes a `Context` first.
+
+    The docstring is the system prompt, the other parameters are the input of a run and the
+    return value its output. See `Agent` for the arguments.
+
+    Raises:
+        DefinitionError: the function is not async, has no docstring or no `Context`, or a
+            limit or a tool is not usable.
+    """
+
+    def make(function: AgentFunction[P, R]) -> Agent[P, R]:
+        where = describe_function(function)
+        if not inspect.iscoroutinefunction(function):
+            raise DefinitionError(f"{where}: an agent is an async function", hint="write async def")
+        if not function.__doc__:
+            raise DefinitionError(f"{where}: an agent needs a docstring, it is the system prompt")
+        signature = read_signature(function)
+        if signature.context_parameter != next(iter(inspect.signature(function).parameters), ""):
+            raise DefinitionError(
+                f"{where}: the first parameter of an agent is its Context",
+                hint=f"write async def {function.__name__}(ctx: Context, …)",
+            )
+        _check_limits(where, max_turns=max_turns, max_tokens=max_tokens, answer_limit=answer_limit)
+        check_tools(where, tools)
+        return Agent(
+            name=function.__name__,
+            instructions=inspect.cleandoc(function.__doc__),
+            function=function,
+            tools=tuple(tools),
+            max_turns=max_turns,
+            max_tokens=max_tokens,
+            answer_limit=answer_limit,
+            temperature=temperature,
+            seed=seed,
+            signature=signature,
+        )
+
+    return make if function is None else make(function)
+
+
+def _check_limits(where: str, **limits: int) -> None:
+    for name, value in limits.items():
+        if value < 1:
+            raise DefinitionError(f"{where}: {name}={value}; expected at least 1")
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

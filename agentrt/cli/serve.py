@@ -1,0 +1,124 @@
+"""`agentrt serve`: an engine in the foreground."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import anyio
+import anyio.to_thread
+from cyclopts import Parameter
+
+from agentrt.cli import console
+from agentrt.cli.interruption import cancelled_by_signals
+from agentrt.cli.options import DeviceChoice, JsonTarget
+from agentrt.errors import EngineLost
+from agentrt_engine.policy import DEFAULT_POLICY
+from agentrt_engine.sglang.options import LOOPBACK, DType, EngineOptions, engine_options
+from agentrt_engine.sglang.running import RunningEngine, announced
+from agentrt_engine.sglang.server import EngineProcess, free_port, start_engine
+
+DEFAULT_PORT = 30_000
+
+#: How long running requests may take to finish after a signal.
+_GRACE_S = 15.0
+_WATCH_S = 0.2
+
+
+def serve(
+    model: str | None = None,
+    *,
+    device: DeviceChoice = DeviceChoice.AUTO,
+    kv_tokens: int | None = None,
+    max_running: int | None = None,
+    port: int = DEFAULT_PORT,
+    host: str = LOOPBACK,
+    policy: str = DEFAULT_POLICY,
+    dtype: DType = DType.AUTO,
+    api_key: Annotated[str | None, Parameter(env_var="AGENTRT_API_KEY")] = None,
+    json: JsonTarget = None,
+) -> int:
+    """Start SGLang with the agentrt plug-in and serve until Ctrl-C.
+
+    It speaks the OpenAI API under /v1 and says what it is at /agentrt/info. `agentrt run` and
+    connect() on this machine find it by themselves. Its output goes to a log file; the first
+    Ctrl-C lets running requests finish for up to 15 s, the second does not.
+
+    Examples:
+
+        agentrt serve
+        agentrt serve ~/models/Qwen3-8B --policy lru --port 8000
+        agentrt serve --host 0.0.0.0 --api-key "$KEY"
+
+    Parameters
+    ----------
+    model
+        Name of a fetched model or path of a Hugging Face folder; the default model when absent.
+    device
+        What the engine computes on; auto takes the GPU when there is one.
+    kv_tokens
+        Capacity of the KV cache in tokens; by default 32,768 on a CPU, what fits on a GPU.
+    max_running
+        Requests that run at once; by default 16 on a CPU, SGLang's choice on a GPU.
+    port
+        Where to listen; 0 takes a free one.
+    host
+        Address to listen on; anything but loopback needs --api-key.
+    policy
+        Who runs next: lru (requests first come first served) or program-fcfs (whole programs
+        first come first served).
+    dtype
+        Precision; auto is the model's own.
+    api_key
+        Key that every request must bear. Better given by variable: flags show in the process
+        list.
+    """
+    options = engine_options(
+        model=model,
+        device=device.resolve(),
+        kv_tokens=kv_tokens,
+        max_running=max_running,
+        port=port or free_port(),
+        host=host,
+        policy=policy,
+        dtype=dtype,
+        api_key=api_key,
+    )
+    return anyio.run(_serve, options, json)
+
+
+async def _serve(options: EngineOptions, json: JsonTarget) -> int:
+    served = False
+    async with cancelled_by_signals() as interruption:
+        with console.Stages() as stages:
+            process = await start_engine(options, on_stage=stages.stage)
+        try:
+            with announced(RunningEngine.of(options)):
+                _say_ready(process, json)
+                served = True
+                await _watch(process)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(process.stop, _GRACE_S)
+    # Asked to stop while it served: that is how a server ends well.
+    return 0 if served else interruption.exit_code
+
+
+def _say_ready(process: EngineProcess, json: JsonTarget) -> None:
+    info = process.info
+    console.write_json(json, {"url": process.url, "pid": process.pid, **info.to_builtins()})
+    console.results(json).print(
+        f"{info.model} on {info.device} at {process.url}, policy {info.policy}, "
+        f"{info.kv_tokens:,} KV tokens\nlog: {process.log_path}\nCtrl-C stops it",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+async def _watch(process: EngineProcess) -> None:
+    """Wait; raise when the engine ends by itself."""
+    while process.exit_code is None:  # noqa: ASYNC110 - a process offers no event to await
+        await anyio.sleep(_WATCH_S)
+    raise EngineLost(
+        f"the engine ended by itself (exit code {process.exit_code}):\n{process.last_words()}",
+        hint=f"its whole log: {process.log_path}",
+    )

@@ -1,0 +1,70 @@
+"""Find an engine, and open a runtime on it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opentelemetry.trace import TracerProvider
+
+from agentrt.client import DEFAULT_REQUEST_TIMEOUT_S
+from agentrt.program import Clock
+from agentrt.runtime import Runtime
+
+if TYPE_CHECKING:
+    from agentrt.embedded import EngineSettings
+
+
+@asynccontextmanager
+async def connect(
+    url: str | None = None,
+    *,
+    api_key: str | None = None,
+    trace: Path | str | None = None,
+    request_timeout: float = DEFAULT_REQUEST_TIMEOUT_S,
+    tracer_provider: TracerProvider | None = None,
+    clock: Clock = time.monotonic,
+    engine: EngineSettings | None = None,
+    on_stage: Callable[[str], None] = lambda _stage: None,
+) -> AsyncIterator[Runtime]:
+    """Open a runtime on an engine.
+
+    Without a URL, the first that exists of: the engine at `AGENTRT_URL` (with the key in
+    `AGENTRT_API_KEY`), a running `agentrt serve`, an engine of this process, which is started
+    once, shared, and gone when the process ends.
+
+    Args:
+        url: where the engine listens: any OpenAI-compatible one.
+        api_key: sent as a bearer token.
+        trace: file to which each program is written when it ends, as agentrt.trace.v1.
+        request_timeout: seconds without an answer after which the engine counts as lost.
+        tracer_provider: where spans go; None is the application's global provider.
+        clock: seconds, for all times of programs.
+        engine: what an engine of this process is started with.
+        on_stage: told in words what happens while an engine starts.
+
+    Raises:
+        EngineError: no engine answers, or none can be started.
+    """
+    if url is None and (url := os.environ.get("AGENTRT_URL") or None):
+        api_key = api_key or os.environ.get("AGENTRT_API_KEY")
+    if url is None:
+        # Imported late: it knows how to start engines, which a remote one does not need.
+        from agentrt import embedded
+
+        settings = engine or embedded.EngineSettings()
+        handle = await embedded.locate_or_start(settings, on_stage)
+        url, api_key = handle.url, api_key or handle.api_key
+    async with Runtime(
+        url,
+        api_key=api_key,
+        trace=trace,
+        request_timeout=request_timeout,
+        tracer_provider=tracer_provider,
+        clock=clock,
+    ) as runtime:
+        yield runtime

@@ -1,0 +1,87 @@
+"""Every error that reaches a user, as one tree: the engine's and the SDK's own.
+
+AgentrtError
+├── …                       the tree of `agentrt_engine.errors`, re-exported here
+├── SettingError
+│   ├── AgentFileError      the file given to `agentrt run` holds no usable agent
+│   ├── DefinitionError     a function cannot be an agent or a tool as it is written
+│   └── ProgramInputError   the input does not fit the agent's parameters
+├── EngineError
+│   └── ModelRequestFailed  the engine refused a request, or answered in an unknown form
+└── NoAnswer                the turns of a loop are spent and the model gave no answer
+"""
+
+from __future__ import annotations
+
+from agentrt_engine.errors import (
+    AgentrtError,
+    EngineError,
+    EngineInstallFailed,
+    EngineLost,
+    EngineMismatch,
+    EngineNotInstalled,
+    EngineStartFailed,
+    EngineUnreachable,
+    ModelCorrupt,
+    ModelError,
+    ModelFetchFailed,
+    ModelNotFound,
+    PluginInactive,
+    PortInUse,
+    SettingError,
+    UnknownPolicy,
+    UnsupportedPython,
+)
+
+__all__ = [
+    "AgentFileError",
+    "AgentrtError",
+    "DefinitionError",
+    "EngineError",
+    "EngineInstallFailed",
+    "EngineLost",
+    "EngineMismatch",
+    "EngineNotInstalled",
+    "EngineStartFailed",
+    "EngineUnreachable",
+    "ModelCorrupt",
+    "ModelError",
+    "ModelFetchFailed",
+    "ModelNotFound",
+    "ModelRequestFailed",
+    "NoAnswer",
+    "PluginInactive",
+    "PortInUse",
+    "ProgramInputError",
+    "SettingError",
+    "UnknownPolicy",
+    "UnsupportedPython",
+]
+
+
+class AgentFileError(SettingError):
+    """A file given to `agentrt run` is missing, fails to import or holds no usable agent."""
+
+
+class DefinitionError(SettingError):
+    """A function cannot become an agent or a tool as it is written."""
+
+
+class ProgramInputError(SettingError):
+    """The input of a program does not fit the parameters of its agent."""
+
+
+class ModelRequestFailed(EngineError):
+    """The engine refused a request, or its answer was not understood.
+
+    Attributes:
+        status: HTTP status of the answer.
+    """
+
+    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class NoAnswer(AgentrtError):
+    """The permitted turns of a loop are spent and the last reply holds no answer."""

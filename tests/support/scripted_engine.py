@@ -1,0 +1,284 @@
+"""An OpenAI-compatible engine on loopback that says what a test told it to say.
+
+    with ScriptedEngine([call("grep", pattern="x"), answer("found")]) as engine:
+        …  # engine.url
+
+It is a real HTTP server in a thread of its own, so that clients in this process and in others
+meet real sockets. Leaving the `with` block fails the test if a step was not consumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from agentrt_engine.wire.identity import PROGRAM_ID
+from agentrt_engine.wire.info import EngineInfo
+
+MODEL = "scripted"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the engine does with one chat request.
+
+    Attributes:
+        text: the reply.
+        finish_reason: "length" for a reply that was cut.
+        input_tokens: as reported; None counts the characters of the messages.
+        output_tokens: as reported; None counts the characters of the reply.
+        cached_tokens: as reported; None leaves the field out.
+        queue_s: as reported in `meta_info`; None leaves it out.
+        delay_s: seconds before the reply.
+        status: HTTP status; anything but 200 sends an error with `text` as its message.
+        dies: drop every connection and stop listening, instead of replying.
+    """
+
+    text: str = ""
+    finish_reason: str = "stop"
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    queue_s: float | None = None
+    delay_s: float = 0.0
+    status: int = 200
+    dies: bool = False
+
+
+def call(name: str, /, **arguments: Any) -> Step:
+    """A reply that calls a tool."""
+    return Step(json.dumps({"name": name, "arguments": arguments}))
+
+
+def answer(text: str) -> Step:
+    """A reply that answers."""
+    return Step(json.dumps({"answer": text}))
+
+
+def says(text: str, **fields: Any) -> Step:
+    """A reply of any text; `fields` are those of `Step`."""
+    return replace(Step(text), **fields)
+
+
+def cut(text: str) -> Step:
+    """A reply that the token limit cut."""
+    return Step(text, finish_reason="length")
+
+
+def dies() -> Step:
+    """The engine goes away instead of replying."""
+    return Step(dies=True)
+
+
+#: `GET /agentrt/info` of an engine with the plug-in.
+INFO = EngineInfo(
+    version="0.1.0",
+    sglang="0.5.23",
+    instance="scripted",
+    model=MODEL,
+    device="cpu",
+    policy="fcfs",
+    kv_tokens=10_000,
+    max_running=8,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One chat request that arrived."""
+
+    body: dict[str, Any]
+    headers: Mapping[str, str]
+
+
+class ScriptedEngine:
+    """The server; a context manager that listens inside its block.
+
+    Attributes:
+        url: where it listens, once entered.
+        requests: all chat requests, in order.
+
+    Args:
+        steps: replies in the order of the requests; or one list of replies per program, in
+            the order in which programs make their first request.
+        info: what `GET /agentrt/info` answers; None: 404, as any other engine.
+        api_key: refuse requests without this bearer token.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Step] | Sequence[Sequence[Step]] = (),
+        *,
+        info: EngineInfo | None = None,
+        api_key: str | None = None,
+    ) -> None:
+        self.url = ""
+        self.requests: list[Received] = []
+        self._shared: list[Step] = []
+        self._unassigned: list[list[Step]] = []
+        for step in steps:
+            if isinstance(step, Step):
+                self._shared.append(step)
+            else:
+                self._unassigned.append(list(step))
+        self._of_program: dict[str, list[Step]] = {}
+        self._info = info
+        self._api_key = api_key
+        self._unexpected = 0
+        # The protocol is named because asyncio turns Nagle off only for such sockets.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._server = _server(
+            Starlette(
+                routes=[
+                    Route("/v1/models", self._models),
+                    Route("/agentrt/info", self._agentrt_info),
+                    Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                ]
+            )
+        )
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="scripted engine"
+        )
+
+    @property
+    def remaining(self) -> list[Step]:
+        """Steps that no request has consumed yet."""
+        scripts = [self._shared, *self._unassigned, *self._of_program.values()]
+        return [step for script in scripts for step in script]
+
+    def requests_by_program(self) -> dict[str, list[Received]]:
+        """The requests so far, by the program id in their header."""
+        grouped = defaultdict(list)
+        for request in self.requests:
+            grouped[request.headers[PROGRAM_ID.lower()]].append(request)
+        return dict(grouped)
+
+    def __enter__(self) -> ScriptedEngine:
+        self._socket.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        # Listening from here on: a client that comes before the thread is ready just waits.
+        self._socket.listen(128)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=10)
+        self._socket.close()
+        assert not self._thread.is_alive(), "the scripted engine did not stop"
+        if error is None:
+            assert not self._unexpected, f"{self._unexpected} requests came that have no step"
+            assert not self.remaining, f"steps that were not consumed: {self.remaining}"
+
+    async def _models(self, request: Request) -> Response:
+        if self._is_refused(request):
+            return _error(401, "Unauthorized")
+        return JSONResponse({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
+
+    async def _agentrt_info(self, request: Request) -> Response:
+        if self._info is None:
+            return _error(404, "Not Found")
+        return JSONResponse(self._info.to_builtins())
+
+    async def _chat(self, request: Request) -> Response:
+        if self._is_refused(request):
+            return _error(401, "Unauthorized")
+        body = await request.json()
+        self.requests.append(Received(body, dict(request.headers)))
+        script = self._script_of(request.headers.get(PROGRAM_ID, ""))
+        if not script:
+            self._unexpected += 1
+            return _error(500, "the script has no step for this request")
+        step = script.pop(0)
+        await asyncio.sleep(step.delay_s)
+        if step.dies:
+            self._die()
+        if step.status != 200:
+            return _error(step.status, step.text)
+        return JSONResponse(_completion(body, step))
+
+    def _is_refused(self, request: Request) -> bool:
+        return (
+            self._api_key is not None
+            and request.headers.get("authorization") != f"Bearer {self._api_key}"
+        )
+
+    def _script_of(self, program_id: str) -> list[Step]:
+        if program_id not in self._of_program:
+            if not self._unassigned:
+                return self._shared
+            self._of_program[program_id] = self._unassigned.pop(0)
+        return self._of_program[program_id]
+
+    def _die(self) -> None:
+        self._server.should_exit = True
+        for server in self._server.servers:
+            server.close()
+        self._socket.close()
+        for connection in list(self._server.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            assert isinstance(transport, asyncio.Transport)
+            transport.abort()
+
+
+def _server(app: Starlette) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    return uvicorn.Server(config)
+
+
+def _completion(body: dict[str, Any], step: Step) -> dict[str, Any]:
+    characters = sum(len(message["content"]) for message in body["messages"])
+    cached = step.cached_tokens
+    choice: dict[str, Any] = {
+        "index": 0,
+        "message": {"role": "assistant", "content": step.text},
+        "finish_reason": step.finish_reason,
+    }
+    if body.get("return_meta_info"):
+        queue = {} if step.queue_s is None else {"queue_time": step.queue_s}
+        choice["meta_info"] = {"id": "scripted", **queue}
+    return {
+        "id": "response-1",
+        "object": "chat.completion",
+        "model": MODEL,
+        "choices": [choice],
+        "usage": {
+            "prompt_tokens": characters if step.input_tokens is None else step.input_tokens,
+            "completion_tokens": (
+                len(step.text) if step.output_tokens is None else step.output_tokens
+            ),
+            "prompt_tokens_details": None if cached is None else {"cached_tokens": cached},
+        },
+    }
+
+
+def _error(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"error": {"message": message, "code": status}}, status_code=status)

@@ -1,0 +1,31 @@
+"""Paths that a model names, kept inside the workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class PathOutsideWorkspace(Exception):
+    """A path leads out of the workspace."""
+
+
+def inside(workspace: Path, path: str) -> Path:
+    """The absolute path, with symbolic links followed.
+
+    Args:
+        workspace: a resolved directory.
+        path: relative to it, or absolute and inside it.
+
+    Raises:
+        PathOutsideWorkspace: it leads out, by `..`, by being absolute or through a link.
+        FileNotFoundError: there is nothing at the path.
+    """
+    try:
+        resolved = (workspace / path).resolve()
+    except (ValueError, OSError, RuntimeError) as error:
+        raise FileNotFoundError(f"{path!r} is not a usable path: {error}") from error
+    if not resolved.is_relative_to(workspace):
+        raise PathOutsideWorkspace(f"{path!r} is outside the workspace; use a relative path")
+    if not resolved.exists():
+        raise FileNotFoundError(f"there is no {path!r} in the workspace")
+    return resolved
