@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentrt.chat import Message
 from agentrt.program import Program
-from agentrt.turn_loop import TurnLoop
+from agentrt.turn_loop import ToolChoice, TurnLoop
 
 if TYPE_CHECKING:
     from agentrt.agent import Agent
@@ -49,6 +49,7 @@ class Context:
         prompt: str,
         *,
         tools: Sequence[Tool] | None = None,
+        tool_choice: ToolChoice = "auto",
         max_turns: int | None = None,
         max_tokens: int | None = None,
     ) -> str:
@@ -59,7 +60,8 @@ class Context:
 
         Args:
             prompt: the next message of the user.
-            tools: what the model may call.
+            tools: what the model may call here; the prompt goes on listing the agent's.
+            tool_choice: "required" makes the first turn a call.
             max_turns: model requests; the last one forces an answer.
             max_tokens: generated tokens per request.
 
@@ -80,6 +82,7 @@ class Context:
                 self,
                 prompt,
                 tools=self._agent.tools if tools is None else tools,
+                tool_choice=tool_choice,
                 max_turns=turns,
                 max_tokens=tokens,
             )

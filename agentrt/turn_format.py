@@ -57,16 +57,18 @@ class Broken:
     answer: str | None = None
 
 
-def response_format(tools: Iterable[Tool], answer_limit: int) -> dict[str, Any]:
+def response_format(tools: Iterable[Tool], answer_limit: int | None) -> dict[str, Any]:
     """The constraint on a turn: a call of one of the tools, or an answer.
 
     Args:
         tools: what may be called; none on the last turn, which forces an answer.
-        answer_limit: characters of the answer.
+        answer_limit: characters of the answer; None admits calls only.
     """
-    answer = _object(answer=bounded({"type": "string"}, Bounds(string=answer_limit)))
-    calls = [_object(name={"const": tool.name}, arguments=tool.call_schema) for tool in tools]
-    schema = {"anyOf": [*calls, answer]} if calls else answer
+    branches = [_object(name={"const": tool.name}, arguments=tool.call_schema) for tool in tools]
+    if answer_limit is not None:
+        text = bounded({"type": "string"}, Bounds(string=answer_limit))
+        branches.append(_object(answer=text))
+    schema = branches[0] if len(branches) == 1 else {"anyOf": branches}
     return {
         "type": "json_schema",
         "json_schema": {"name": "turn", "strict": True, "schema": schema},

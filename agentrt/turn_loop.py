@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from agentrt.chat import ChatReply, ChatRequest, Message
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from agentrt.agent import Agent
     from agentrt.context import Context
     from agentrt.tool import Tool
+
+#: "required": the first turn of a loop is a call, if another turn is left for the answer.
+ToolChoice = Literal["auto", "required"]
 
 
 class TurnLoop:
@@ -56,6 +59,7 @@ class TurnLoop:
         prompt: str,
         *,
         tools: Sequence[Tool],
+        tool_choice: ToolChoice,
         max_turns: int,
         max_tokens: int,
     ) -> str:
@@ -66,13 +70,15 @@ class TurnLoop:
             EngineError: the engine was lost or refused a request.
         """
         self._begin(prompt, tools)
+        shown = self._shown(tools)
         if not tools:
-            return (await self._turn(context, tools, max_tokens, None)).text
+            return (await self._turn(context, shown, max_tokens, None)).text
         by_name = {tool.name: tool for tool in tools}
         limit = self._agent.answer_limit
         for remaining in reversed(range(max_turns)):
-            constraint = response_format(tools if remaining else (), limit)
-            reply = await self._turn(context, tools, max_tokens, constraint)
+            must_call = tool_choice == "required" and remaining == max_turns - 1 > 0
+            constraint = response_format(tools if remaining else (), None if must_call else limit)
+            reply = await self._turn(context, shown, max_tokens, constraint)
             cut_at = reply.output_tokens if reply.finish_reason == "length" else None
             match parse_reply(reply.text, cut_at=cut_at):
                 case Answer(text):
@@ -88,6 +94,14 @@ class TurnLoop:
             f"its last reply was {excerpt(reply.text)}",
             hint="raise max_turns or max_tokens; the engine must support response_format",
         )
+
+    def _shown(self, tools: Sequence[Tool]) -> list[Tool]:
+        """The tools that the prompt lists: the agent's always, so that its beginning stays.
+
+        Templates render tools at the beginning, and another beginning would find nothing in the
+        KV cache. What may be called is the decoder's constraint, not the list.
+        """
+        return [*self._agent.tools, *(tool for tool in tools if tool not in self._agent.tools)]
 
     def _begin(self, prompt: str, tools: Sequence[Tool]) -> None:
         """Append the prompt, and the reply format where the model was not told it yet."""
@@ -134,7 +148,6 @@ class TurnLoop:
                 output_tokens=reply.output_tokens,
                 cached_tokens=reply.cached_tokens,
                 queue_s=reply.queue_s,
-                # Templates render tools at the beginning: other tools are another prefix.
                 extends_previous=request.tools == self._previous_tools,
                 finish_reason=reply.finish_reason,
             )

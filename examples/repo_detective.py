@@ -18,14 +18,28 @@ import anyio.to_thread
 from agentrt import Context, agent
 from agentrt_tools import bash, grep, read_file
 
-QUESTION = "test_cart.py fails: which commit broke total() in cart.py, and how?"
+QUESTION = "Which commit broke total() in cart.py, and how?"
+
+#: Looked at before the question is asked: a small model does not plan, so its program does.
+CLUES = (
+    (bash, "Which commits changed cart.py? Use bash."),
+    (grep, "Search for def total with grep."),
+    (read_file, "Read the file cart.py with read_file."),
+    (bash, "Run git show HEAD~2 with bash."),
+)
 
 
-@agent(tools=[bash, read_file, grep], max_turns=6, max_tokens=192, temperature=0.0)
+@agent(tools=[bash, read_file, grep], max_turns=3, max_tokens=96, answer_limit=150, temperature=0.0)
 async def detective(ctx: Context, question: str = QUESTION) -> str:
-    """You are a careful engineer. The working directory is a git repository.
-    Look at its files and its history with the tools, then name the commit and the bug."""
+    """You are a careful engineer. The working directory is a git repository with a bug.
+    One reply is one step, like these:
+    {"name": "bash", "arguments": {"command": "git log --oneline -- cart.py"}}
+    {"name": "grep", "arguments": {"pattern": "def price"}}
+    {"name": "read_file", "arguments": {"path": "prices.py"}}
+    {"answer": "It is line 3 of prices.py."}"""
     await anyio.to_thread.run_sync(make_repository, ctx.workspace)
+    for tool, clue in CLUES:
+        await ctx.loop(clue, tools=[tool], tool_choice="required", max_turns=2)
     return await ctx.loop(question)
 
 
