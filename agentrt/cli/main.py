@@ -70,7 +70,9 @@ def build_app() -> App:
     for command in (doctor, engine.app, models.app, run_command, serve):
         app.command(command)
     for entry in entry_points(group=COMMAND_GROUP):
-        app.command(entry.value, name=entry.name, help=f"From {entry.value.partition('.')[0]}.")
+        app.command(
+            entry.value, name=entry.name, help=f"From {entry.dist.name if entry.dist else '?'}."
+        )
 
     def launch(
         *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],

@@ -10,6 +10,7 @@ import pytest
 
 from agentrt import Agent, Context, ProgramResult, ProgramState, ToolOutcome, agent, connect, tool
 from agentrt.errors import NoAnswer
+from agentrt_engine.wire.bounded_strings import ESCAPES_COMMENT
 from tests.support.scripted_engine import INFO, ScriptedEngine, Step, answer, call, cut, says
 
 
@@ -300,3 +301,43 @@ def test_the_workspace_is_made_on_demand_and_removed() -> None:
 
     with ScriptedEngine() as engine:
         anyio.run(main, engine.url)
+
+
+@tool
+async def spell(word: str) -> str:
+    """Spell a word.
+
+    Args:
+        word: the word.
+    """
+    return " ".join(word)
+
+
+@agent(tools=[lookup, spell])
+async def narrowed(ctx: Context) -> str:
+    """You read a dictionary."""
+    await ctx.loop("Look it up.", tools=[lookup], tool_choice="required", max_turns=2)
+    return await ctx.loop("Now say it.", tools=[])
+
+
+def test_a_narrowed_loop_constrains_the_decoder_and_keeps_the_prompt() -> None:
+    with ScriptedEngine([call("lookup", word="cat"), answer("A pet."), says("Cat.")]) as engine:
+        assert run(engine, narrowed).output == "Cat."
+    listed = [lookup.description_for_model(), spell.description_for_model()]
+    assert [request.body["tools"] for request in engine.requests] == [listed] * 3
+    assert schema(engine, 0)["properties"]["name"] == {"const": "lookup"}
+    assert list(schema(engine, 1)["properties"]) == ["answer"]
+    assert "response_format" not in engine.requests[2].body
+
+
+def test_a_required_call_is_the_only_form_of_the_first_turn() -> None:
+    with ScriptedEngine([call("lookup", word="cat"), answer("A pet."), says("Cat.")]) as engine:
+        run(engine, narrowed)
+    assert set(schema(engine, 0)["properties"]) == {"name", "arguments"}
+
+
+def test_only_an_agentrt_engine_is_asked_for_escapes_in_bounded_strings() -> None:
+    for info, comment in ((None, None), (INFO, ESCAPES_COMMENT)):
+        with ScriptedEngine([answer("yes")], info=info) as engine:
+            run(engine, reader)
+        assert schema(engine, 0).get("$comment") == comment

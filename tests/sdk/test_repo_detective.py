@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 
-from agentrt import Program, ToolOutcome, connect
+from agentrt import ProgramResult, ToolOutcome, connect
 from examples import repo_detective
 from tests.support.scripted_engine import ScriptedEngine, answer, call
 
@@ -66,20 +66,26 @@ def test_every_copy_has_the_same_history(tmp_path: Path) -> None:
 
 
 def test_the_detective_works_on_its_repository_with_all_its_tools() -> None:
-    async def main(url: str) -> Program:
+    async def main(url: str) -> ProgramResult[str]:
         async with connect(url) as runtime:
-            return (await runtime.run(repo_detective.detective)).program
+            return await runtime.run(repo_detective.detective)
 
     steps = [
         call("bash", command="git log --oneline -- cart.py"),
+        answer("Three commits."),
         call("grep", pattern="price_of", path="cart.py"),
+        answer("Line 13."),
         call("read_file", path="cart.py"),
-        answer("Simplify total()"),
+        answer("A cart."),
+        call("bash", command="git show --format=%s --unified=0 HEAD~2"),
+        answer("It forgets the count."),
+        answer("Simplify total() forgets the count."),
     ]
     with ScriptedEngine(steps) as engine:
-        program = anyio.run(main, engine.url)
-    assert [c.outcome for c in program.tool_calls] == [ToolOutcome.FINISHED] * 3
-    log, found, content = [
+        run = anyio.run(main, engine.url)
+    assert run.output == "Simplify total() forgets the count."
+    assert [c.outcome for c in run.program.tool_calls] == [ToolOutcome.FINISHED] * 4
+    log, found, content, change = [
         message["content"]
         for message in engine.requests[-1].body["messages"]
         if message["role"] == "tool"
@@ -94,3 +100,4 @@ def test_the_detective_works_on_its_repository_with_all_its_tools() -> None:
         "cart.py:13:        cents = sum(price_of(item) for item, _ in self.items)",
     ]
     assert "for item, _ in self.items" in content
+    assert "-        cents = sum(price_of(item) * count for item, count in self.items)" in change
