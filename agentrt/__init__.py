@@ -30,6 +30,7 @@ _require_supported_python((_sys.version_info.major, _sys.version_info.minor))
 from agentrt.agent import Agent, agent  # noqa: E402 - after the check of the interpreter
 from agentrt.connect import connect  # noqa: E402
 from agentrt.context import Context  # noqa: E402
+from agentrt.embedded import EngineSettings  # noqa: E402
 from agentrt.errors import AgentrtError  # noqa: E402
 from agentrt.program import Program, ProgramState, ToolCall, ToolOutcome, Turn  # noqa: E402
 from agentrt.runtime import ProgramResult, Runtime  # noqa: E402
@@ -40,6 +41,7 @@ __all__ = [
     "Agent",
     "AgentrtError",
     "Context",
+    "EngineSettings",
     "Program",
     "ProgramResult",
     "ProgramState",

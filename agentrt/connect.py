@@ -7,16 +7,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from opentelemetry.trace import TracerProvider
 
 from agentrt.client import DEFAULT_REQUEST_TIMEOUT_S
+from agentrt.embedded import EngineSettings, locate_or_start
 from agentrt.program import Clock
 from agentrt.runtime import Runtime
-
-if TYPE_CHECKING:
-    from agentrt.embedded import EngineSettings
 
 
 @asynccontextmanager
@@ -53,11 +50,7 @@ async def connect(
     if url is None and (url := os.environ.get("AGENTRT_URL") or None):
         api_key = api_key or os.environ.get("AGENTRT_API_KEY")
     if url is None:
-        # Imported late: it knows how to start engines, which a remote one does not need.
-        from agentrt import embedded
-
-        settings = engine or embedded.EngineSettings()
-        handle = await embedded.locate_or_start(settings, on_stage)
+        handle = await locate_or_start(engine or EngineSettings(), on_stage)
         url, api_key = handle.url, api_key or handle.api_key
     async with Runtime(
         url,

@@ -30,22 +30,25 @@ def register(policy: Policy) -> None:
         if tag.final:
             programs.forget(tag.program_id)
 
+    def waiting_turn(req: Any) -> WaitingTurn:
+        if not hasattr(req, _ARRIVAL):  # not a request for generation: embeddings
+            setattr(req, _ARRIVAL, programs.anonymous_arrival())
+        return WaitingTurn(
+            turn_id=req.rid,
+            program_arrival=getattr(req, _ARRIVAL),
+            queued_s=req.time_stats.wait_queue_entry_time,
+            preempted=req.retracted_stain,
+        )
+
     def order_queue(
         _result: Any, _policy: Any, waiting_queue: list[Any], *_args: Any, **_kwargs: Any
     ) -> None:
         if len(waiting_queue) > 1:
-            by_id = {req.rid: req for req in waiting_queue}
-            ordered = policy.order([_waiting_turn(req) for req in waiting_queue])
-            waiting_queue[:] = [by_id[turn.turn_id] for turn in ordered]
+            turns = [waiting_turn(req) for req in waiting_queue]
+            requests = {id(turn): req for turn, req in zip(turns, waiting_queue, strict=True)}
+            waiting_queue[:] = [requests.pop(id(turn)) for turn in policy.order(turns)]
+            if requests:
+                raise RuntimeError(f"policy {policy.name} dropped {len(requests)} waiting turns")
 
     HookRegistry.register(f"{_SCHEDULER}._create_generation_req", tag_request, HookType.AFTER)
     HookRegistry.register(f"{_SCHEDULE_POLICY}.calc_priority", order_queue, HookType.AFTER)
-
-
-def _waiting_turn(req: Any) -> WaitingTurn:
-    return WaitingTurn(
-        turn_id=req.rid,
-        program_arrival=getattr(req, _ARRIVAL),
-        queued_s=req.time_stats.wait_queue_entry_time,
-        preempted=req.retracted_stain,
-    )
