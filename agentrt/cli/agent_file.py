@@ -68,9 +68,10 @@ def _import_file(path: Path) -> ModuleType:
 def _explain(path: Path, error: Exception) -> str:
     """Where in the user's file it failed, and how."""
     own = str(path.resolve())
-    lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own
-    ]
-    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == own]
+    line, said = lines[-1] if lines else None, str(error)
+    if isinstance(error, SyntaxError) and error.filename == own:
+        line, said = error.lineno, error.msg
     where = f"{path}, line {line}" if line else str(path)
-    return f"{where}: importing it failed: {type(error).__name__}: {error}"
+    return f"{where}: importing it failed: {type(error).__name__}: {said}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 import anyio
-from anyio.abc import TaskStatus
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -33,22 +34,23 @@ class Interruption:
 async def cancelled_by_signals() -> AsyncIterator[Interruption]:
     """Cancel the block at the first Ctrl-C or SIGTERM, and leave it normally.
 
-    The second one ends the process at once, as if there were no handler; an engine that the
-    process owns goes with it.
+    The second one ends the process at once, as if there were no handler, also where the
+    block keeps the event loop busy; an engine that the process owns goes with it.
     """
     interruption = Interruption()
-    async with anyio.create_task_group() as tasks:
+    loop = asyncio.get_running_loop()
+    with anyio.CancelScope() as scope:
 
-        async def watch(*, task_status: TaskStatus[None]) -> None:
-            with anyio.open_signal_receiver(*_SIGNALS) as received:
-                task_status.started()
-                async for number in received:
-                    interruption.signal = number
-                    break
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
-            tasks.cancel_scope.cancel()
+        def interrupt(number: int, _frame: FrameType | None) -> None:
+            interruption.signal = number
+            for each in _SIGNALS:
+                signal.signal(each, signal.SIG_DFL)
+            loop.call_soon_threadsafe(scope.cancel)
 
-        await tasks.start(watch)
-        yield interruption
-        tasks.cancel_scope.cancel()
+        previous = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+        try:
+            yield interruption
+        finally:
+            if interruption.signal is None:
+                for number, handler in previous.items():
+                    signal.signal(number, handler)

@@ -19,15 +19,19 @@ from agentrt.cli import console
 from agentrt.cli.agent_file import load_agent
 from agentrt.cli.interruption import cancelled_by_signals
 from agentrt.cli.options import DeviceChoice, JsonTarget
-from agentrt.cli.run_view import LiveView, as_json, one_line, summary_table
+from agentrt.cli.run_view import MAX_WIDTH, LiveView, as_json, one_line, summary_table
 from agentrt.connect import connect
 from agentrt.embedded import EngineSettings, owned_engines
-from agentrt.errors import AgentrtError, SettingError
+from agentrt.errors import AgentrtError, EngineLost, SettingError
 from agentrt.program import Program, ProgramState
 from agentrt.runtime import Runtime
 from agentrt_engine.sglang.options import DType
+from agentrt_engine.sglang.server import ending
 
 RUNS_FOLDER = Path("traces/runs")
+
+#: How long an engine that dropped its connections may take to end.
+_END_S = 2.0
 
 _log = logging.getLogger("agentrt")
 
@@ -37,7 +41,7 @@ def run(
     *,
     input: Annotated[list[str] | None, Parameter(negative="")] = None,
     copies: Annotated[int, Parameter(name=["--copies", "-n"])] = 1,
-    url: str | None = None,
+    url: Annotated[str | None, Parameter(env_var="AGENTRT_URL")] = None,
     api_key: Annotated[str | None, Parameter(env_var="AGENTRT_API_KEY")] = None,
     model: str | None = None,
     device: DeviceChoice = DeviceChoice.AUTO,
@@ -98,13 +102,13 @@ def run(
         kv_tokens=kv_tokens,
         dtype=dtype,
     )
-    if url is not None and settings != EngineSettings():
+    if url and settings != EngineSettings():
         raise SettingError(
-            "--url names an engine that runs already: --model, --device, --policy, --kv-tokens "
-            "and --dtype are for starting one"
+            f"--url {url} names an engine that runs already: --model, --device, --policy, "
+            "--kv-tokens and --dtype are for starting one"
         )
     job = _Job(agent, list(islice(cycle(arguments), copies)), trace or _new_trace(agent.name))
-    return anyio.run(job.run, url, api_key, settings, json)
+    return anyio.run(job.run, url or None, api_key, settings, json)
 
 
 def _new_trace(agent: str) -> Path:
@@ -172,7 +176,7 @@ class _Job:
         for program in self._programs:
             to.print(one_line(program), overflow="ellipsis", no_wrap=len(self._programs) > 1)
         to.print()
-        to.print(summary_table(self._programs))
+        to.print(summary_table(self._programs), width=min(to.width, MAX_WIDTH))
         to.print(f"\n{seconds:.1f} s in all; trace: {self._trace}", markup=False, soft_wrap=True)
         document = {
             "agent": self._agent.name,
@@ -192,9 +196,11 @@ class _Job:
             elif str(error) not in told:
                 told.add(str(error))
                 console.print_error(str(error), hint=error.hint)
+        lost = any(isinstance(error, EngineLost) for error in self._errors)
         for engine in owned_engines():
-            if engine.exit_code is not None:
+            # The connection breaks a moment before the process has ended.
+            if (code := engine.wait(_END_S if lost else 0)) is not None:
                 console.print_error(
-                    f"the engine ended (exit code {engine.exit_code}):\n{engine.last_words()}",
+                    f"the engine ended ({ending(code)}):\n{engine.last_words()}",
                     hint=f"its whole log: {engine.log_path}",
                 )

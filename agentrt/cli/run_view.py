@@ -28,6 +28,15 @@ _SUMMARY = (
 
 UNKNOWN = "–"
 
+#: Columns of a table on any console.
+MAX_WIDTH = 100
+
+#: Columns for the name of a program where it is not alone on its line.
+_LABEL_WIDTH = 20
+
+#: Columns between those of a table.
+_GAP = 2
+
 
 class LiveView:
     """One line per program; rich renders it anew several times a second.
@@ -51,7 +60,7 @@ class LiveView:
             table.add_column(heading, justify="right", no_wrap=True)
         for program in shown:
             table.add_row(
-                program.label,
+                _label(program),
                 _state(program),
                 program.current_tool or "",
                 str(program.turn),
@@ -66,10 +75,9 @@ class LiveView:
 
 
 def summary_table(programs: Sequence[Program]) -> Table:
-    """One line per program and one for all of them, at most 100 columns."""
-    table = Table(box=None, pad_edge=False, show_footer=len(programs) > 1)
+    """One line per program and one for all of them, at most `MAX_WIDTH` columns."""
+    rows = [_summary_row(program) for program in programs]
     totals = [
-        f"{len(programs)} programs",
         f"{sum(p.state is ProgramState.FINISHED for p in programs)} finished",
         str(sum(len(p.turns) for p in programs)),
         f"{sum(p.input_tokens for p in programs):,}",
@@ -80,30 +88,37 @@ def summary_table(programs: Sequence[Program]) -> Table:
         f"{sum(p.tool_s for p in programs):.1f}",
         "",
     ]
-    for heading, total in zip(_SUMMARY, totals, strict=True):
-        left = heading in ("program", "state")
+    columns = zip(_SUMMARY[1:], totals, *rows, strict=True)
+    taken = sum(max(map(len, column)) + _GAP for column in columns)
+    table = Table(box=None, pad_edge=False, show_footer=len(programs) > 1)
+    table.add_column(_SUMMARY[0], footer="total", no_wrap=True)
+    for heading, total in zip(_SUMMARY[1:], totals, strict=True):
+        left = heading == "state"
         table.add_column(heading, footer=total, justify="left" if left else "right", no_wrap=True)
-    for program in programs:
-        table.add_row(
-            program.label,
-            _state(program),
-            str(len(program.turns)),
-            f"{program.input_tokens:,}",
-            _tokens(program.cached_tokens),
-            f"{program.output_tokens:,}",
-            f"{program.model_s:.1f}",
-            _seconds(program.queue_s),
-            f"{program.tool_s:.1f}",
-            f"{_elapsed(program, 0.0):.1f}",
-        )
+    for program, (_, *numbers) in zip(programs, rows, strict=True):
+        table.add_row(_label(program, MAX_WIDTH - taken), _state(program), *numbers)
     return table
+
+
+def _summary_row(program: Program) -> list[str]:
+    return [
+        program.state,
+        str(len(program.turns)),
+        f"{program.input_tokens:,}",
+        _tokens(program.cached_tokens),
+        f"{program.output_tokens:,}",
+        f"{program.model_s:.1f}",
+        _seconds(program.queue_s),
+        f"{program.tool_s:.1f}",
+        f"{_elapsed(program, 0.0):.1f}",
+    ]
 
 
 def one_line(program: Program) -> Text:
     """How a program ended, on one line."""
     said = program.error or str(program.output)
     return Text.assemble(
-        (program.label, "bold"), " ", _state(program), ": ", " ".join(said.split())
+        (_label(program), "bold"), " ", _state(program), ": ", " ".join(said.split())
     )
 
 
@@ -128,6 +143,14 @@ def as_json(program: Program) -> dict[str, Any]:
             for call in program.tool_calls
         ],
     }
+
+
+def _label(program: Program, width: int = _LABEL_WIDTH) -> str:
+    """The program's label; of a long one the end is kept, which tells copies apart."""
+    copy = f"#{program.copy}"
+    room = max(2, width - len(copy))
+    name = program.agent
+    return (name if len(name) <= room else name[: room - 1] + "…") + copy
 
 
 def _elapsed(program: Program, now: float) -> float:

@@ -15,7 +15,7 @@ from agentrt.errors import EngineLost
 from agentrt_engine.policy import DEFAULT_POLICY
 from agentrt_engine.sglang.options import LOOPBACK, DType, EngineOptions, engine_options
 from agentrt_engine.sglang.running import RunningEngine, announced
-from agentrt_engine.sglang.server import EngineProcess, free_port, start_engine
+from agentrt_engine.sglang.server import EngineProcess, ending, free_port, start_engine
 
 DEFAULT_PORT = 30_000
 
@@ -116,9 +116,9 @@ def _say_ready(process: EngineProcess, json: JsonTarget) -> None:
 
 async def _watch(process: EngineProcess) -> None:
     """Wait; raise when the engine ends by itself."""
-    while process.exit_code is None:  # noqa: ASYNC110 - a process offers no event to await
+    while (code := process.exit_code) is None:  # noqa: ASYNC110 - nothing to await instead
         await anyio.sleep(_WATCH_S)
     raise EngineLost(
-        f"the engine ended by itself (exit code {process.exit_code}):\n{process.last_words()}",
+        f"the engine ended by itself ({ending(code)}):\n{process.last_words()}",
         hint=f"its whole log: {process.log_path}",
     )

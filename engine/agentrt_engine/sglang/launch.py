@@ -8,6 +8,7 @@ With the flag (`flag.py`) the plug-in is active; without it this is stock SGLang
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -46,10 +47,21 @@ def main() -> None:
     arguments = sys.argv[1:]
     if key := os.environ.pop(API_KEY_VARIABLE, None):
         arguments += ["--api-key", key]
+        _keep_out_of_the_log(key)
     try:
         run_server(prepare_server_args(arguments))
     finally:
         kill_process_tree(os.getpid(), include_parent=False)
+
+
+def _keep_out_of_the_log(key: str) -> None:
+    """SGLang logs all its arguments when it starts."""
+
+    def redact(record: logging.LogRecord) -> bool:
+        record.msg = str(record.msg).replace(key, "***")
+        return True
+
+    logging.getLogger("sglang.srt.entrypoints.engine").addFilter(redact)
 
 
 def _die_with_owner() -> None:

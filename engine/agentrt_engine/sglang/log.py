@@ -28,6 +28,9 @@ _NOISE = (
     "Sleeping 5 seconds",
     "kill_process_tree",
     "No live scheduler",
+    "Prefill batch,",
+    "Decode batch,",
+    "INFO:     ",  # uvicorn's lines, one per request
 )
 
 

@@ -40,6 +40,9 @@ from agentrt_engine.wire.info import INFO_PATH, EngineInfo, decode_info
 _POLL_S = 0.2
 _STOP_GRACE_S = 5.0
 
+#: How long killed processes may take to give their memory back.
+_END_S = 5.0
+
 
 class EngineProcess:
     """A running engine that this process owns.
@@ -67,6 +70,12 @@ class EngineProcess:
     def exit_code(self) -> int | None:
         """None while the engine runs; negative: the signal that ended it."""
         return self._process.poll()
+
+    def wait(self, seconds: float) -> int | None:
+        """The exit code when the engine ends within that time, else None."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self.exit_code
 
     def last_words(self) -> str:
         """The end of the log, for the message that says the engine is gone."""
@@ -114,6 +123,11 @@ async def start_engine(
         _stop(process, grace_s=0.0)
         raise
     return EngineProcess(process, options.url, log_path, info)
+
+
+def ending(code: int) -> str:
+    """An exit code of a child, in words."""
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def free_port() -> int:
@@ -206,9 +220,8 @@ async def _own_info(client: httpx2.AsyncClient, flag: EngineFlag, log_path: Path
 def _start_failure(code: int, text: str, log_path: Path) -> Exception:
     if code == PLUGIN_INACTIVE_EXIT:
         return _plugin_inactive(log_path)
-    ending = f"signal {-code}" if code < 0 else f"exit code {code}"
     return EngineStartFailed(
-        f"the engine ended while {log.stage(text)} ({ending}):\n{log.last_words(text)}",
+        f"the engine ended while {log.stage(text)} ({ending(code)}):\n{log.last_words(text)}",
         hint=f"its whole log: {log_path}",
     )
 
@@ -232,5 +245,19 @@ def _stop(process: subprocess.Popen[bytes], grace_s: float) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    # The scheduler is not our child: it may still be giving its memory back.
+    deadline = time.monotonic() + _END_S
+    while _is_alive(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
     if process.stdin is not None:
         process.stdin.close()
+
+
+def _is_alive(group: int) -> bool:
+    """Whether a process group has a process that is not a zombie."""
+    for process in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            state, _parent, its_group = process.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                return True
+    return False

@@ -1,0 +1,107 @@
+"""What an engine may be started with, and the arguments of SGLang that follow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentrt_engine.device import Device
+from agentrt_engine.errors import SettingError
+from agentrt_engine.sglang.options import DType, EngineOptions, engine_options
+
+OPTIONS = EngineOptions(Path("/models/tiny"), Device.CPU, "lru", port=30_000, api_key="s3cret")
+
+
+def pairs(arguments: list[str]) -> dict[str, str]:
+    """Option → value; flags are their own value."""
+    values = [*arguments[1:], "--end"]
+    return {
+        name: name if value.startswith("--") else value
+        for name, value in zip(arguments, values, strict=True)
+        if name.startswith("--")
+    }
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:30000"),
+        ("localhost", "http://localhost:30000"),
+        ("0.0.0.0", "http://127.0.0.1:30000"),
+        ("::", "http://[::1]:30000"),
+        ("::1", "http://[::1]:30000"),
+        ("10.1.2.3", "http://10.1.2.3:30000"),
+    ],
+)
+def test_the_url_is_one_that_a_client_here_can_reach(host: str, url: str) -> None:
+    assert replace(OPTIONS, host=host).url == url
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org", ""])
+def test_an_open_address_needs_a_key(host: str) -> None:
+    with pytest.raises(SettingError, match=f"refusing to listen on {host} without a key"):
+        replace(OPTIONS, host=host, api_key=None)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "::1"])
+def test_loopback_needs_none(host: str) -> None:
+    assert replace(OPTIONS, host=host, api_key=None).api_key is None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"kv_tokens": 0}, "kv_tokens is 0: expected at least 1"),
+        ({"max_running": -1}, "max_running is -1: expected at least 1"),
+        ({"port": 0}, "port is 0: expected 1 to 65535"),
+        ({"port": 65_536}, "port is 65536: expected 1 to 65535"),
+    ],
+)
+def test_a_number_out_of_range_is_named(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingError, match=says):
+        replace(OPTIONS, **change)
+
+
+def test_the_key_is_no_argument() -> None:
+    assert not any("s3cret" in argument for argument in OPTIONS.sglang_arguments())
+
+
+def test_on_a_cpu_sglang_takes_our_attention() -> None:
+    arguments = pairs(OPTIONS.sglang_arguments())
+    assert arguments["--attention-backend"] == "agentrt_cpu"
+    assert "--disable-cuda-graph" in arguments
+
+
+def test_on_cuda_sglang_takes_its_own() -> None:
+    arguments = pairs(replace(OPTIONS, device=Device.CUDA).sglang_arguments())
+    assert arguments["--device"] == "cuda"
+    absent = ("attention-backend", "sampling-backend", "mem-fraction-static", "disable-cuda-graph")
+    assert not any(f"--{name}" in arguments for name in absent)
+
+
+def test_what_was_chosen_reaches_sglang() -> None:
+    options = replace(OPTIONS, kv_tokens=4_096, max_running=3, dtype=DType.FLOAT32)
+    arguments = pairs(options.sglang_arguments())
+    assert {name: arguments[f"--{name}"] for name in ("model-path", "port", "dtype")} == {
+        "model-path": "/models/tiny",
+        "port": "30000",
+        "dtype": "float32",
+    }
+    assert arguments["--served-model-name"] == "tiny"
+    assert arguments["--max-total-tokens"] == "4096"
+    assert arguments["--max-running-requests"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("device", "kv_tokens", "max_running"), [(Device.CPU, 32_768, 16), (Device.CUDA, None, None)]
+)
+def test_what_is_left_open_suits_the_device(
+    tmp_path: Path, device: Device, kv_tokens: int | None, max_running: int | None
+) -> None:
+    options = engine_options(port=1, model=str(tmp_path), device=device)
+    assert (options.kv_tokens, options.max_running) == (kv_tokens, max_running)
+    assert options.policy == "program-fcfs"
+    assert options.host == "127.0.0.1"
