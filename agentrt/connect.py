@@ -32,7 +32,7 @@ async def connect(
 
     Without a URL, the first that exists of: the engine at `AGENTRT_URL` (with the key in
     `AGENTRT_API_KEY`), a running `agentrt serve`, an engine of this process, which is started
-    once, shared, and gone when the process ends.
+    once, shared, and gone when the process ends. Settings for an engine ask for the last.
 
     Args:
         url: where the engine listens: any OpenAI-compatible one.
@@ -47,10 +47,12 @@ async def connect(
     Raises:
         EngineError: no engine answers, or none can be started.
     """
-    if url is None and (url := os.environ.get("AGENTRT_URL") or None):
+    settings = engine or EngineSettings()
+    any_engine = settings == EngineSettings()
+    if url is None and any_engine and (url := os.environ.get("AGENTRT_URL") or None):
         api_key = api_key or os.environ.get("AGENTRT_API_KEY")
     if url is None:
-        handle = await locate_or_start(engine or EngineSettings(), on_stage)
+        handle = await locate_or_start(settings, on_stage)
         url, api_key = handle.url, api_key or handle.api_key
     async with Runtime(
         url,

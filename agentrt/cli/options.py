@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from agentrt_engine.device import Device, detect_device
+from agentrt_engine.policy import policy_names
 
 
 def _file_or_dash(_type: object, value: str | None) -> None:
     if value is not None and value.startswith("-") and value != "-":
         raise ValueError("expected a file, or - for stdout")
+    if value is not None and not Path(value).parent.is_dir():
+        raise ValueError(f"there is no folder {Path(value).parent}")
 
 
 JsonTarget = Annotated[
@@ -23,6 +27,10 @@ JsonTarget = Annotated[
         validator=_file_or_dash,
         help="Write the result as JSON to this file; - is stdout, which then holds nothing else.",
     ),
+]
+
+PolicyName = Annotated[
+    str, Parameter(help=f"Who runs next; one of {', '.join(policy_names())} (docs/policies.md).")
 ]
 
 

@@ -18,7 +18,7 @@ from agentrt.agent import Agent
 from agentrt.cli import console
 from agentrt.cli.agent_file import load_agent
 from agentrt.cli.interruption import cancelled_by_signals
-from agentrt.cli.options import DeviceChoice, JsonTarget
+from agentrt.cli.options import DeviceChoice, JsonTarget, PolicyName
 from agentrt.cli.run_view import MAX_WIDTH, LiveView, as_json, one_line, summary_table
 from agentrt.connect import connect
 from agentrt.embedded import EngineSettings, owned_engines
@@ -45,7 +45,7 @@ def run(
     api_key: Annotated[str | None, Parameter(env_var="AGENTRT_API_KEY")] = None,
     model: str | None = None,
     device: DeviceChoice = DeviceChoice.AUTO,
-    policy: str | None = None,
+    policy: PolicyName | None = None,
     kv_tokens: int | None = None,
     dtype: DType = DType.AUTO,
     trace: Path | None = None,
@@ -81,8 +81,6 @@ def run(
         Name of a fetched model or path of a Hugging Face folder.
     device
         What the engine computes on.
-    policy
-        Who runs next: lru or program-fcfs.
     kv_tokens
         Capacity of the KV cache in tokens.
     dtype
@@ -161,7 +159,11 @@ class _Job:
             self._errors.append(error)
         else:
             if not console.progress.is_terminal:
-                console.progress.print(one_line(result.program), soft_wrap=True)
+                turns = len(result.program.turns)
+                console.progress.print(
+                    f"{result.program.label} finished after {turns} turn{'s' * (turns != 1)}",
+                    soft_wrap=True,
+                )
 
     def _progress(self, runtime: Runtime) -> AbstractContextManager[object]:
         if not console.progress.is_terminal or console.progress.quiet:

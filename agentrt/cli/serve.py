@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from agentrt.cli import console
 from agentrt.cli.interruption import cancelled_by_signals
-from agentrt.cli.options import DeviceChoice, JsonTarget
+from agentrt.cli.options import DeviceChoice, JsonTarget, PolicyName
 from agentrt.errors import EngineLost
 from agentrt_engine.policy import DEFAULT_POLICY
 from agentrt_engine.sglang.options import LOOPBACK, DType, EngineOptions, engine_options
@@ -32,7 +32,7 @@ def serve(
     max_running: int | None = None,
     port: int = DEFAULT_PORT,
     host: str = LOOPBACK,
-    policy: str = DEFAULT_POLICY,
+    policy: PolicyName = DEFAULT_POLICY,
     dtype: DType = DType.AUTO,
     api_key: Annotated[str | None, Parameter(env_var="AGENTRT_API_KEY")] = None,
     json: JsonTarget = None,
@@ -63,9 +63,6 @@ def serve(
         Where to listen; 0 takes a free one.
     host
         Address to listen on; anything but loopback needs --api-key.
-    policy
-        Who runs next: lru (requests first come first served) or program-fcfs (whole programs
-        first come first served).
     dtype
         Precision; auto is the model's own.
     api_key

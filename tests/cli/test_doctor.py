@@ -120,5 +120,12 @@ def test_json_in_a_file(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_json_that_cannot_be_written_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["doctor", "--json", "no/such/folder.json"]) == 1
-    assert "error: --json no/such/folder.json: No such file" in capsys.readouterr().err
+    assert run(["doctor", "--json", "no/such/folder.json"]) == 2
+    assert "there is no folder no/such" in capsys.readouterr().err
+
+
+def test_json_that_turns_out_unwritable_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["doctor", "--json", str(tmp_path)]) == 1
+    assert f"error: --json {tmp_path}: Is a directory" in capsys.readouterr().err

@@ -97,7 +97,7 @@ def test_an_interrupted_run_keeps_what_finished_and_leaves_no_process(
     with ScriptedEngine([[answer("first")], [endless], [call("forever")]]) as engine:
         arguments = ("--url", engine.url, "-n", "3", "--trace", "t.jsonl", "--json", "r.json")
         with Command("run", "agents.py:worker", *arguments, folder=folder, PATH=path) as command:
-            command.until("finished: first")
+            command.until("finished after")
             wait_until(lambda: sum("sleep 30" in name for name in living(folder).values()) >= 2)
             command.send(number)
             done = command.done(15)
@@ -130,7 +130,7 @@ def test_an_engine_of_the_run_goes_with_it(folder: Path, model_folder: Path) -> 
     inputs = [part for tokens in ("4", "1500") for part in ("--input", tokens)]
     arguments = ("--model", model_folder, "-n", "2", "--trace", "t.jsonl", "--json", "r.json")
     with Command("run", "agents.py:talker", *inputs, *arguments, folder=folder) as command:
-        command.until("talker#1 finished: ")
+        command.until("talker#1 finished after ")
         command.send(signal.SIGINT)
         done = command.done(15)
         assert living(folder) == {}

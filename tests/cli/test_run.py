@@ -124,7 +124,7 @@ def test_json_on_stdout_stands_alone(folder: Path) -> None:
     [program] = document["programs"]
     assert (program["state"], program["output"], program["turns"]) == ("finished", "yes", 1)
     assert read_trace(folder / "t.jsonl")[1][0]["program_id"] == program["program_id"]
-    assert "worker#1 finished: yes" in done.err
+    assert "worker#1 finished after 1 turn\n" in done.err
     assert "trace: t.jsonl" in done.err
 
 
@@ -147,9 +147,9 @@ def test_without_a_terminal_there_are_no_escape_codes_and_each_end_is_one_line(
         arguments = ("--url", engine.url, "-n", "2", "--input", "word " * 100)
         done = finished("run", "agents.py:echo", *arguments, folder=folder, COLUMNS="200")
     assert "\x1b" not in done.out + done.err
-    assert [line.split(":")[0] for line in done.err.splitlines()] == [
-        "echo#1 finished",
-        "echo#2 finished",
+    assert sorted(done.err.splitlines()) == [
+        "echo#1 finished after 0 turns",
+        "echo#2 finished after 0 turns",
     ]
     assert widest(done.out) <= 100
 
@@ -350,7 +350,7 @@ def test_an_engine_of_the_run_that_is_killed(folder: Path, model_folder: Path) -
     inputs = [part for tokens in ("4", "1500", "1500") for part in ("--input", tokens)]
     arguments = ("--model", model_folder, "-n", "3", "--trace", "t.jsonl", "--json", "r.json")
     with Command("run", "agents.py:talker", *inputs, *arguments, folder=folder) as command:
-        command.until("talker#1 finished: ")
+        command.until("talker#1 finished after ")
         [engine] = [pid for pid, name in living(folder).items() if "agentrt_engine" in name]
         os.kill(engine, signal.SIGKILL)
         done = command.done(30)
