@@ -83,12 +83,14 @@ def test_other_pythons_are_refused(light: LightEnvironment, python: str, tmp_pat
     assert f"requires a different Python: {python}.0 not in" in refused.stderr
 
 
+@pytest.mark.parametrize("files", [(), ("tests", "examples")], ids=["source", "tests"])
 def test_mypy_gives_the_same_result_with_and_without_an_engine(
-    light: LightEnvironment, tmp_path: Path
+    light_for_developers: LightEnvironment, files: tuple[str, ...], tmp_path: Path
 ) -> None:
     def mypy(python: str | Path, cache: str) -> str:
-        options = [f"--python-executable={python}", f"--cache-dir={tmp_path / cache}"]
-        command = [sys.executable, "-m", "mypy", *options]
+        command = [python, "-m", "mypy", f"--cache-dir={tmp_path / cache}", *files]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
 
-    assert mypy(light.python, "light") == mypy(sys.executable, "full")
+    with_engine = mypy(sys.executable, "full")
+    assert with_engine.startswith("Success")
+    assert mypy(light_for_developers.python, "light") == with_engine

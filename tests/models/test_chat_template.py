@@ -35,9 +35,10 @@ def render(
     """As transformers renders chat templates."""
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
-    return environment.from_string(template).render(
+    rendered: str = environment.from_string(template).render(
         messages=messages, tools=tools, add_generation_prompt=prompt
     )
+    return rendered
 
 
 def assistant_text(rendered: str) -> str:

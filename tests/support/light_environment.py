@@ -51,8 +51,13 @@ class LightEnvironment:
         )
 
 
-def make_light_environment(base: Path) -> LightEnvironment:
-    """Build the wheel and install it with the versions of its dependencies that run here."""
+def make_light_environment(base: Path, extra: str = "") -> LightEnvironment:
+    """Build the wheel and install it with the versions of its dependencies that run here.
+
+    Args:
+        base: folder for wheel and environment.
+        extra: one of the distribution's extras to install as well.
+    """
     build = (sys.executable, "-m", "build", "--wheel", "--no-isolation", f"--outdir={base}")
     subprocess.run([*build, str(ROOT)], check=True, capture_output=True, text=True)
     (wheel,) = base.glob("agentrt-*.whl")
@@ -68,7 +73,13 @@ def make_light_environment(base: Path) -> LightEnvironment:
         )
     )
     installed = environment.run(
-        "python", "-m", "pip", "install", "-qq", f"--constraint={constraints}", str(wheel)
+        "python",
+        "-m",
+        "pip",
+        "install",
+        "-qq",
+        f"--constraint={constraints}",
+        f"{wheel}[{extra}]" if extra else str(wheel),
     )
     assert installed.returncode == 0, installed.stderr
     return environment
