@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import pytest
 from agentrt_engine.models.folder import resolve_model
 from agentrt_engine.sglang.options import DType, engine_options
 from agentrt_engine.sglang.server import EngineProcess, free_port, start_engine
+
+# Where the tests run in the background, shells start them with SIGINT ignored, and children
+# inherit that. With a handler here children start with the default, as from a terminal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Small enough that tests can fill it.
 KV_TOKENS = 12_288
