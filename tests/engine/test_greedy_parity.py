@@ -41,6 +41,10 @@ class Continuation:
     cached: int
 
 
+#: Cases by name: prompt ids and the engine's continuation.
+Cases = dict[str, tuple[list[int], Continuation]]
+
+
 def continue_greedily(engine: EngineProcess, ids: list[int]) -> Continuation:
     sampling = {
         "temperature": 0,
@@ -62,8 +66,8 @@ def tokenize(engine: EngineProcess, text: str) -> list[int]:
     return ids
 
 
-def run_cases(engine: EngineProcess) -> dict[str, tuple[list[int], Continuation]]:
-    """Every case by name: prompt ids and the engine's continuation."""
+def run_cases(engine: EngineProcess) -> Cases:
+    """All cases on one engine, from an empty cache."""
     httpx2.post(f"{engine.url}/flush_cache", timeout=60).raise_for_status()
     cases = {}
 
@@ -87,13 +91,17 @@ def run_cases(engine: EngineProcess) -> dict[str, tuple[list[int], Continuation]
     return cases
 
 
+def by_transformers(model: Path, cases: Cases) -> list[list[int]]:
+    """The continuations of all cases, in order."""
+    prompts = [ids for ids, _ in cases.values()]
+    return transformers_reference.ask(model, generate=prompts, tokens=NEW_TOKENS)["generate"]
+
+
 def test_float32_equals_transformers_token_for_token(
     engine: EngineProcess, model_folder: Path
 ) -> None:
     cases = run_cases(engine)
-    expected = transformers_reference.ask(
-        model_folder, generate=[ids for ids, _ in cases.values()], tokens=NEW_TOKENS
-    )["generate"]
+    expected = by_transformers(model_folder, cases)
     assert {name: continuation.tokens for name, (_, continuation) in cases.items()} == dict(
         zip(cases, expected, strict=True)
     )
@@ -111,9 +119,7 @@ def test_bfloat16_differs_from_transformers_only_at_near_ties(
     bfloat16_engine: EngineProcess, model_folder: Path
 ) -> None:
     cases = run_cases(bfloat16_engine)
-    expected = transformers_reference.ask(
-        model_folder, generate=[ids for ids, _ in cases.values()], tokens=NEW_TOKENS
-    )["generate"]
+    expected = by_transformers(model_folder, cases)
     diverged = {}
     for (name, (ids, continuation)), tokens in zip(cases.items(), expected, strict=True):
         same = next(
