@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from types import TracebackType
 from typing import Annotated, Any
 
@@ -15,6 +14,8 @@ from agentrt.endpoint import Endpoint
 from agentrt.errors import EngineLost, EngineUnreachable, ModelRequestFailed, SettingError
 from agentrt.text import excerpt
 from agentrt.validation import explain_errors
+from agentrt_engine.loopback import is_loopback
+from agentrt_engine.wire.authorization import bearer
 from agentrt_engine.wire.bounded_strings import with_escapes
 from agentrt_engine.wire.identity import ProgramTag
 from agentrt_engine.wire.info import INFO_PATH, EngineInfo, decode_info
@@ -54,10 +55,9 @@ class EngineClient:
         request_timeout: float = DEFAULT_REQUEST_TIMEOUT_S,
     ) -> None:
         self.url = _base_url(url)
-        self._request_timeout = request_timeout
         self._http = httpx2.AsyncClient(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            headers=bearer(api_key),
             timeout=httpx2.Timeout(request_timeout, connect=CONNECT_TIMEOUT_S, pool=None),
             # The engine queues, not the client. Idle connections are dropped before the 5 s
             # after which common servers close them, so that no request meets a closing one.
@@ -65,7 +65,7 @@ class EngineClient:
                 max_connections=None, max_keepalive_connections=None, keepalive_expiry=2.0
             ),
             # A proxy from the environment is never meant for an engine on this machine.
-            trust_env=not _is_loopback(self.url),
+            trust_env=not is_loopback(httpx2.URL(self.url).host),
         )
 
     async def __aenter__(self) -> EngineClient:
@@ -159,14 +159,6 @@ def _parse_url(url: str) -> httpx2.URL | None:
         return httpx2.URL(url)
     except httpx2.InvalidURL:
         return None
-
-
-def _is_loopback(url: str) -> bool:
-    host = httpx2.URL(url).host
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _parse_info(response: httpx2.Response) -> EngineInfo | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from opentelemetry.trace import TracerProvider
 
 from agentrt.client import DEFAULT_REQUEST_TIMEOUT_S
-from agentrt.embedded import EngineSettings, locate_or_start
+from agentrt.embedded import API_KEY_VARIABLE, URL_VARIABLE, EngineSettings, locate_or_start
 from agentrt.program import Clock
 from agentrt.runtime import Runtime
 
@@ -49,8 +49,8 @@ async def connect(
     """
     settings = engine or EngineSettings()
     any_engine = settings == EngineSettings()
-    if url is None and any_engine and (url := os.environ.get("AGENTRT_URL") or None):
-        api_key = api_key or os.environ.get("AGENTRT_API_KEY")
+    if url is None and any_engine and (url := os.environ.get(URL_VARIABLE) or None):
+        api_key = api_key or os.environ.get(API_KEY_VARIABLE)
     if url is None:
         handle = await locate_or_start(settings, on_stage)
         url, api_key = handle.url, api_key or handle.api_key

@@ -15,8 +15,10 @@ from agentrt_engine.device import Device
 from agentrt_engine.sglang.options import DType, engine_options
 from agentrt_engine.sglang.running import running_engines
 from agentrt_engine.sglang.server import EngineProcess, free_port, start_engine
+from agentrt_engine.wire.authorization import bearer
 from agentrt_engine.wire.info import INFO_PATH, decode_info
 
+URL_VARIABLE = "AGENTRT_URL"
 API_KEY_VARIABLE = "AGENTRT_API_KEY"
 
 
@@ -46,12 +48,10 @@ class EngineHandle:
     Attributes:
         url: where it answers.
         api_key: key that requests must bear.
-        process: the engine when this process owns it.
     """
 
     url: str
     api_key: str | None = None
-    process: EngineProcess | None = None
 
 
 _owned: dict[EngineSettings, EngineProcess] = {}
@@ -84,7 +84,7 @@ async def locate_or_start(
             )
             process = await start_engine(options, on_stage=on_stage)
             _owned[settings] = process
-    return EngineHandle(process.url, process=process)
+    return EngineHandle(process.url)
 
 
 def owned_engines() -> list[EngineProcess]:
@@ -105,8 +105,7 @@ def _start_lock() -> anyio.Lock:
 async def _served() -> EngineHandle | None:
     """The latest `agentrt serve` that answers and that we hold the key of."""
     key = os.environ.get(API_KEY_VARIABLE)
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    async with httpx2.AsyncClient(headers=headers, timeout=5.0) as client:
+    async with httpx2.AsyncClient(headers=bearer(key), timeout=5.0) as client:
         for engine in running_engines():
             if engine.needs_key and key is None:
                 continue

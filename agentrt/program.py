@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from agentrt_engine.wire.trace import PauseKind, ProgramRecord, ToolRecord, TurnRecord
+
+N = TypeVar("N", int, float)
 
 #: Seconds on some clock that only moves forward.
 Clock = Callable[[], float]
@@ -171,14 +173,12 @@ class Program:
     @property
     def cached_tokens(self) -> int | None:
         """Prompt tokens found in the KV cache; None when the engine never says."""
-        known = [turn.cached_tokens for turn in self.turns if turn.cached_tokens is not None]
-        return sum(known) if known else None
+        return sum_known(turn.cached_tokens for turn in self.turns)
 
     @property
     def queue_s(self) -> float | None:
         """Seconds spent waiting at the engine; None when the engine never says."""
-        known = [turn.queue_s for turn in self.turns if turn.queue_s is not None]
-        return sum(known) if known else None
+        return sum_known(turn.queue_s for turn in self.turns)
 
     @property
     def model_s(self) -> float:
@@ -202,6 +202,12 @@ class Program:
             arrival_s=None if self.started is None else self.started - start,
             turns=_turn_records(self.turns),
         )
+
+
+def sum_known(values: Iterable[N | None]) -> N | None:
+    """The sum of the values that are known; None when none is."""
+    known = [value for value in values if value is not None]
+    return sum(known[1:], start=known[0]) if known else None
 
 
 def _turn_records(turns: Sequence[Turn]) -> tuple[TurnRecord, ...]:

@@ -18,8 +18,8 @@ from rich.text import Text
 
 from agentrt.errors import SettingError
 
-#: Columns when the output is no terminal.
-PLAIN_WIDTH = 100
+#: Columns of a table on any console, and of a console that is no terminal.
+MAX_WIDTH = 100
 
 STDOUT = "-"
 
@@ -27,7 +27,7 @@ STDOUT = "-"
 def _console(*, stderr: bool) -> Console:
     console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal:
-        console.width = PLAIN_WIDTH
+        console.width = MAX_WIDTH
     return console
 
 

@@ -22,8 +22,6 @@ from agentrt_engine.models.folder import resolve_model
 from agentrt_engine.models.integrity import check_model
 from agentrt_engine.sglang.running import running_engines
 
-MAX_TABLE_WIDTH = 100
-
 _PROBE_TIMEOUT_S = 10.0
 
 
@@ -165,7 +163,7 @@ def _print(diagnosis: Diagnosis, json: JsonTarget) -> None:
         if check.mend:
             found.append(f"\n→ {check.mend}", style="bold")
         table.add_row(check.part, Text(check.state, style=_STYLES[check.state]), found)
-    to.print(table, width=min(to.width, MAX_TABLE_WIDTH))
+    to.print(table, width=min(to.width, console.MAX_WIDTH))
     if diagnosis.usable:
         to.print("An agent can run here.")
     else:

@@ -22,7 +22,6 @@ from agentrt.cli.run import run as run_command
 from agentrt.cli.serve import serve
 from agentrt.cli.settings import settings_sources
 from agentrt.errors import AgentrtError
-from agentrt.python_version import require_supported_python
 from agentrt.version import __version__
 
 USAGE_ERROR = 2
@@ -98,7 +97,6 @@ def build_app() -> App:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code. Errors are printed on stderr."""
     try:
-        require_supported_python(sys.version_info[:2])
         result = build_app().meta(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )

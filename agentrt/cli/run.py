@@ -19,9 +19,9 @@ from agentrt.cli import console
 from agentrt.cli.agent_file import load_agent
 from agentrt.cli.interruption import cancelled_by_signals
 from agentrt.cli.options import DeviceChoice, JsonTarget, PolicyName
-from agentrt.cli.run_view import MAX_WIDTH, LiveView, as_json, one_line, summary_table
+from agentrt.cli.run_view import LiveView, as_json, one_line, summary_table
 from agentrt.connect import connect
-from agentrt.embedded import EngineSettings, owned_engines
+from agentrt.embedded import API_KEY_VARIABLE, URL_VARIABLE, EngineSettings, owned_engines
 from agentrt.errors import AgentrtError, EngineLost, SettingError
 from agentrt.program import Program, ProgramState
 from agentrt.runtime import Runtime
@@ -41,8 +41,8 @@ def run(
     *,
     input: Annotated[list[str] | None, Parameter(negative="")] = None,
     copies: Annotated[int, Parameter(name=["--copies", "-n"])] = 1,
-    url: Annotated[str | None, Parameter(env_var="AGENTRT_URL")] = None,
-    api_key: Annotated[str | None, Parameter(env_var="AGENTRT_API_KEY")] = None,
+    url: Annotated[str | None, Parameter(env_var=URL_VARIABLE)] = None,
+    api_key: Annotated[str | None, Parameter(env_var=API_KEY_VARIABLE)] = None,
     model: str | None = None,
     device: DeviceChoice = DeviceChoice.AUTO,
     policy: PolicyName | None = None,
@@ -178,7 +178,7 @@ class _Job:
         for program in self._programs:
             to.print(one_line(program), overflow="ellipsis", no_wrap=len(self._programs) > 1)
         to.print()
-        to.print(summary_table(self._programs), width=min(to.width, MAX_WIDTH))
+        to.print(summary_table(self._programs), width=min(to.width, console.MAX_WIDTH))
         to.print(f"\n{seconds:.1f} s in all; trace: {self._trace}", markup=False, soft_wrap=True)
         document = {
             "agent": self._agent.name,

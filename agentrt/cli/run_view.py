@@ -10,7 +10,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from agentrt.program import Clock, Program, ProgramState
+from agentrt.cli.console import MAX_WIDTH
+from agentrt.program import Clock, Program, ProgramState, sum_known
 
 _STYLES = {
     ProgramState.PENDING: "dim",
@@ -27,9 +28,6 @@ _SUMMARY = (
 )  # fmt: skip
 
 UNKNOWN = "–"
-
-#: Columns of a table on any console.
-MAX_WIDTH = 100
 
 #: Columns for the name of a program where it is not alone on its line.
 _LABEL_WIDTH = 20
@@ -81,10 +79,10 @@ def summary_table(programs: Sequence[Program]) -> Table:
         f"{sum(p.state is ProgramState.FINISHED for p in programs)} finished",
         str(sum(len(p.turns) for p in programs)),
         f"{sum(p.input_tokens for p in programs):,}",
-        _tokens(_sum([p.cached_tokens for p in programs])),
+        _tokens(sum_known(p.cached_tokens for p in programs)),
         f"{sum(p.output_tokens for p in programs):,}",
         f"{sum(p.model_s for p in programs):.1f}",
-        _seconds(_sum([p.queue_s for p in programs])),
+        _seconds(sum_known(p.queue_s for p in programs)),
         f"{sum(p.tool_s for p in programs):.1f}",
         "",
     ]
@@ -163,14 +161,9 @@ def _state(program: Program) -> Text:
     return Text(program.state, style=_STYLES[program.state])
 
 
-def _tokens(count: int | float | None) -> str:
+def _tokens(count: int | None) -> str:
     return UNKNOWN if count is None else f"{count:,}"
 
 
 def _seconds(seconds: float | None) -> str:
     return UNKNOWN if seconds is None else f"{seconds:.1f}"
-
-
-def _sum(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from agentrt.cli import console
 from agentrt.cli.interruption import cancelled_by_signals
 from agentrt.cli.options import DeviceChoice, JsonTarget, PolicyName
+from agentrt.embedded import API_KEY_VARIABLE
 from agentrt.errors import EngineLost
 from agentrt_engine.policy import DEFAULT_POLICY
 from agentrt_engine.sglang.options import LOOPBACK, DType, EngineOptions, engine_options
@@ -34,7 +35,7 @@ def serve(
     host: str = LOOPBACK,
     policy: PolicyName = DEFAULT_POLICY,
     dtype: DType = DType.AUTO,
-    api_key: Annotated[str | None, Parameter(env_var="AGENTRT_API_KEY")] = None,
+    api_key: Annotated[str | None, Parameter(env_var=API_KEY_VARIABLE)] = None,
     json: JsonTarget = None,
 ) -> int:
     """Start SGLang with the agentrt plug-in and serve until Ctrl-C.

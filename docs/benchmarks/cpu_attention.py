@@ -30,6 +30,7 @@ from cyclopts import run
 from rich.console import Console
 from rich.table import Table
 
+from agentrt_engine.sglang.flag import OWNED_VARIABLE
 from agentrt_engine.sglang.options import (
     CPU_ATTENTION_BACKEND,
     DType,
@@ -126,7 +127,7 @@ def stock_engine(dtype: DType) -> Iterator[str]:
     arguments = [STOCK if part == OURS else part for part in chosen.sglang_arguments()]
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "agentrt_engine.sglang.launch", *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "AGENTRT_OWNED": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", OWNED_VARIABLE: "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from agentrt_engine.device import Device, detect_device
 from agentrt_engine.errors import SettingError
+from agentrt_engine.loopback import is_loopback
 from agentrt_engine.models.folder import resolve_model
 from agentrt_engine.policy import DEFAULT_POLICY
 
@@ -64,7 +64,7 @@ class EngineOptions:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def __post_init__(self) -> None:
-        if self.api_key is None and not _is_loopback(self.host):
+        if self.api_key is None and not is_loopback(self.host):
             raise SettingError(
                 f"refusing to listen on {self.host} without a key: anyone who reaches it could use "
                 "the engine",
@@ -147,12 +147,3 @@ def engine_options(
         dtype=dtype,
         api_key=api_key,
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

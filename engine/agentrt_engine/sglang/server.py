@@ -35,6 +35,7 @@ from agentrt_engine.sglang.flag import (
     EngineFlag,
 )
 from agentrt_engine.sglang.options import EngineOptions
+from agentrt_engine.wire.authorization import bearer
 from agentrt_engine.wire.info import INFO_PATH, EngineInfo, decode_info
 
 _POLL_S = 0.2
@@ -179,7 +180,7 @@ async def _wait_until_ready(
 ) -> EngineInfo:
     deadline = time.monotonic() + timeout_s
     shown = ""
-    headers = {} if options.api_key is None else {"Authorization": f"Bearer {options.api_key}"}
+    headers = bearer(options.api_key)
     async with httpx2.AsyncClient(base_url=options.url, headers=headers, timeout=10.0) as client:
         while True:
             text = _read(log_path)
