@@ -46,6 +46,11 @@ def test_an_open_address_needs_a_key(host: str) -> None:
         replace(OPTIONS, host=host, api_key=None)
 
 
+def test_an_empty_key_is_none() -> None:
+    with pytest.raises(SettingError, match=r"refusing to listen on 0\.0\.0\.0 without a key"):
+        replace(OPTIONS, host="0.0.0.0", api_key="")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "::1"])
 def test_loopback_needs_none(host: str) -> None:
     assert replace(OPTIONS, host=host, api_key=None).api_key is None

@@ -64,7 +64,7 @@ class EngineOptions:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def __post_init__(self) -> None:
-        if self.api_key is None and not is_loopback(self.host):
+        if not self.api_key and not is_loopback(self.host):
             raise SettingError(
                 f"refusing to listen on {self.host} without a key: anyone who reaches it could use "
                 "the engine",
@@ -145,5 +145,5 @@ def engine_options(
         kv_tokens=CPU_KV_TOKENS if kv_tokens is None and on_cpu else kv_tokens,
         max_running=CPU_MAX_RUNNING if max_running is None and on_cpu else max_running,
         dtype=dtype,
-        api_key=api_key,
+        api_key=api_key or None,  # an empty variable is no key
     )
