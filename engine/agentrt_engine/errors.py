@@ -46,6 +46,14 @@ class UnknownPolicy(SettingError):
     """No policy has this name."""
 
 
+class ProfileError(SettingError):
+    """A cost profile does not exist or cannot be used."""
+
+
+class PolicyStuck(AgentrtError):
+    """A policy admits nothing although nothing runs, so nothing will ever change."""
+
+
 class UnsupportedPython(SettingError):
     """The interpreter is outside the supported range."""
 

@@ -15,33 +15,35 @@ from agentrt_engine.wire.identity import ProgramTag, tag_from_custom_params
 @given(st.lists(st.sampled_from("abcdef")))
 def test_positions_follow_the_first_arrival(requests: list[str]) -> None:
     table = ProgramTable()
-    positions = {program: table.arrival(program) for program in requests}
-    assert positions == {program: i for i, program in enumerate(dict.fromkeys(requests))}
+    positions = {name: table.program(name, 0.0).arrival for name in requests}
+    assert positions == {name: i for i, name in enumerate(dict.fromkeys(requests))}
     assert len(table) == len(positions)
 
 
 def test_a_request_without_a_program_takes_a_position_and_no_room() -> None:
     table = ProgramTable()
-    assert [table.arrival("a"), table.anonymous_arrival(), table.arrival("b")] == [0, 1, 2]
+    programs = table.program("a", 0.0), table.anonymous("r1", 1.0), table.program("b", 2.0)
+    assert [program.arrival for program in programs] == [0, 1, 2]
+    assert [program.arrival_s for program in programs] == [0.0, 1.0, 2.0]
     assert len(table) == 2
 
 
 def test_a_program_that_ended_counts_as_new_when_it_returns() -> None:
     table = ProgramTable()
-    table.arrival("a")
+    table.program("a", 0.0)
     table.forget("a")
     table.forget("never seen")
-    assert table.arrival("a") == 1
+    assert table.program("a", 1.0).arrival == 1
 
 
 def test_the_program_seen_longest_ago_is_forgotten_first() -> None:
     table = ProgramTable(capacity=2)
-    first, second = table.arrival("a"), table.arrival("b")
-    assert table.arrival("a") == first
-    table.arrival("c")
+    first, second = table.program("a", 0.0), table.program("b", 0.0)
+    assert table.program("a", 1.0) is first
+    table.program("c", 2.0)
     assert len(table) == 2
-    assert table.arrival("a") == first
-    assert table.arrival("b") > second
+    assert table.program("a", 3.0) is first
+    assert table.program("b", 3.0).arrival > second.arrival
 
 
 @pytest.mark.parametrize("parent", [None, "p"])

@@ -35,6 +35,7 @@ def test_the_tree_keeps_the_rules() -> None:
         ("engine/agentrt_engine/cache.py", "import agentrt.version"),
         ("engine/agentrt_engine/wire/identity.py", "import torch"),
         ("engine/agentrt_engine/policy/__init__.py", "import sglang"),
+        ("engine/agentrt_engine/simulated/engine.py", "import torch"),
     ],
 )
 def test_a_broken_rule_is_found(copy: Path, module: str, statement: str) -> None:

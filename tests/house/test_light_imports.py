@@ -27,6 +27,8 @@ LIGHT = [
     "import agentrt.embedded",
     "import agentrt_tools",
     "import agentrt_engine.policy",
+    "import agentrt_engine.simulated.run",
+    "import agentrt.replay.trace_file",
     "import agentrt_engine.wire",
     "import agentrt_engine.models.fetch",
     "import agentrt_engine.sglang.server",

@@ -1,10 +1,40 @@
-"""Pure decisions: which waiting turn runs next.
+"""Pure decisions: which waiting turn runs next, and whose idle KV stays.
 
 A policy sees plain values and returns decisions; it has no clock, does no I/O and imports
 neither torch nor SGLang. One policy is one file and one registered name.
 """
 
-from agentrt_engine.policy.protocol import Policy, WaitingTurn
-from agentrt_engine.policy.registry import DEFAULT_POLICY, make_policy, policy_names
+from agentrt_engine.policy.base import BasePolicy
+from agentrt_engine.policy.program import Context, Lease, Phase, Program, Turn
+from agentrt_engine.policy.protocol import Costs, EngineView, Gate, Memory, Policy, Rank
+from agentrt_engine.policy.registry import (
+    DEFAULT_ORDER,
+    DEFAULT_POLICY,
+    make_order,
+    make_policy,
+    order_names,
+    policy_names,
+    policy_parameters,
+)
 
-__all__ = ["DEFAULT_POLICY", "Policy", "WaitingTurn", "make_policy", "policy_names"]
+__all__ = [
+    "DEFAULT_ORDER",
+    "DEFAULT_POLICY",
+    "BasePolicy",
+    "Context",
+    "Costs",
+    "EngineView",
+    "Gate",
+    "Lease",
+    "Memory",
+    "Phase",
+    "Policy",
+    "Program",
+    "Rank",
+    "Turn",
+    "make_order",
+    "make_policy",
+    "order_names",
+    "policy_names",
+    "policy_parameters",
+]

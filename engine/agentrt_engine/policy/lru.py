@@ -1,16 +1,17 @@
-"""`lru`: requests first come first served, finished turns in an LRU prefix cache."""
+"""`lru`: requests first come first served, finished turns in an LRU prefix cache.
+
+What stock SGLang and vLLM do: the baseline. The KV of an ended program stays until it is the
+least recently used, because a request says nothing about programs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from agentrt_engine.policy.protocol import WaitingTurn
+from agentrt_engine.policy.base import BasePolicy
 
 
-class Lru:
-    """What stock SGLang and vLLM do: the queue stays as it is."""
+class Lru(BasePolicy):
+    """The defaults, and no notion of a program's end."""
 
     name = "lru"
-
-    def order(self, waiting: Sequence[WaitingTurn]) -> list[WaitingTurn]:
-        return list(waiting)
+    order_only = True
+    knows_ends = False

@@ -7,17 +7,16 @@ its ordering without retention.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from agentrt_engine.policy.base import BasePolicy
+from agentrt_engine.policy.program import Turn
+from agentrt_engine.policy.protocol import Rank
 
-from agentrt_engine.policy.protocol import WaitingTurn
 
-
-class ProgramFcfs:
-    """Preempted turns first, then by the arrival of the program, then of the turn."""
+class ProgramFcfs(BasePolicy):
+    """Preempted turns first, then by the arrival of the program."""
 
     name = "program-fcfs"
+    order_only = True
 
-    def order(self, waiting: Sequence[WaitingTurn]) -> list[WaitingTurn]:
-        return sorted(
-            waiting, key=lambda turn: (not turn.preempted, turn.program_arrival, turn.queued_s)
-        )
+    def rank(self, now: float, turn: Turn) -> Rank:
+        return (not turn.preempted, turn.program.arrival)

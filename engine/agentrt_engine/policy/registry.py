@@ -1,18 +1,47 @@
-"""The policies by name."""
+"""The policies by name, and their parameters: `NAME` or `NAME:parameter=value,…`."""
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable
 from difflib import get_close_matches
+from typing import Any, get_type_hints
 
 from agentrt_engine.errors import UnknownPolicy
+from agentrt_engine.policy.continuum import Continuum
+from agentrt_engine.policy.fixed_ttl import FixedTtl
+from agentrt_engine.policy.guard import Guard
+from agentrt_engine.policy.infercept import InferCept
+from agentrt_engine.policy.lpm import Lpm
 from agentrt_engine.policy.lru import Lru
+from agentrt_engine.policy.oracle_retention import InfiniteKv, OracleRetention
+from agentrt_engine.policy.plas import Plas
 from agentrt_engine.policy.program_fcfs import ProgramFcfs
 from agentrt_engine.policy.protocol import Policy
+from agentrt_engine.policy.static_cap import StaticCap
 
-_POLICIES: dict[str, Callable[[], Policy]] = {Lru.name: Lru, ProgramFcfs.name: ProgramFcfs}
+_POLICIES: dict[str, Callable[..., Policy]] = {
+    policy.name: policy
+    for policy in (
+        Guard,
+        Lru,
+        Lpm,
+        ProgramFcfs,
+        StaticCap,
+        FixedTtl,
+        Continuum,
+        Plas,
+        InferCept,
+        OracleRetention,
+        InfiniteKv,
+    )
+}
 
-DEFAULT_POLICY = ProgramFcfs.name
+DEFAULT_POLICY = Guard.name
+
+#: What an engine runs by default that can order its queue but not retain KV.
+DEFAULT_ORDER = ProgramFcfs.name
 
 
 def policy_names() -> list[str]:
@@ -20,16 +49,84 @@ def policy_names() -> list[str]:
     return list(_POLICIES)
 
 
-def make_policy(name: str) -> Policy:
-    """The policy of this name.
+def order_names() -> list[str]:
+    """The policies that decide the order of the queue and nothing else."""
+    return [Lru.name, ProgramFcfs.name]
+
+
+def make_order(name: str) -> Policy:
+    """A policy for an engine that can order its queue but not retain KV.
 
     Raises:
-        UnknownPolicy: there is none.
+        UnknownPolicy: there is no such policy, or it decides more than the order.
     """
+    policy = make_policy(name)
+    if not policy.order_only:
+        raise UnknownPolicy(
+            f"policy {name!r} decides about KV, which only `agentrt replay` can act on so far: "
+            f"expected one of {', '.join(order_names())}"
+        )
+    return policy
+
+
+def make_policy(specification: str) -> Policy:
+    """A new policy: its name, and after a colon the parameters that differ from its defaults.
+
+    Raises:
+        UnknownPolicy: there is no such policy or parameter, or the value does not fit.
+    """
+    name, _, parameters = specification.partition(":")
     if name not in _POLICIES:
         near = get_close_matches(name, _POLICIES, n=1)
         raise UnknownPolicy(
             f"unknown policy {name!r}: expected one of {', '.join(_POLICIES)}",
             hint=f"did you mean {near[0]}?" if near else "",
         )
-    return _POLICIES[name]()
+    policy = _POLICIES[name]
+    values = {}
+    for assignment in filter(None, parameters.split(",")):
+        parameter, _, value = assignment.partition("=")
+        values[parameter] = _parse(name, policy, parameter.strip(), value.strip())
+    try:
+        return policy(**values)
+    except ValueError as error:
+        raise UnknownPolicy(f"policy {specification!r}: {error}") from error
+
+
+def policy_parameters(name: str) -> dict[str, Any]:
+    """The parameters of a policy and their defaults."""
+    signature = inspect.signature(_POLICIES[name])
+    return {parameter.name: parameter.default for parameter in signature.parameters.values()}
+
+
+def _parse(name: str, policy: Callable[..., Policy], parameter: str, text: str) -> Any:
+    known = policy_parameters(name)
+    if parameter not in known:
+        expected = f"expected {', '.join(known)}" if known else "it has none"
+        raise UnknownPolicy(f"policy {name} has no parameter {parameter!r}: {expected}")
+    kind = get_type_hints(policy.__init__)[parameter]
+    parse, wanted = _KINDS.get(kind, (kind, ""))
+    try:
+        return parse(text)
+    except (KeyError, ValueError) as error:
+        raise UnknownPolicy(
+            f"policy {name}: {parameter}={text!r}: expected {wanted or ', '.join(kind)}"
+        ) from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _truth(text: str) -> bool:
+    return {"yes": True, "no": False, "true": True, "false": False}[text.lower()]
+
+
+_KINDS: dict[type, tuple[Callable[[str], Any], str]] = {
+    int: (int, "a whole number"),
+    float: (_finite, "a finite number"),
+    bool: (_truth, "yes or no"),
+}

@@ -10,7 +10,7 @@ from agentrt_engine.device import Device, detect_device
 from agentrt_engine.errors import SettingError
 from agentrt_engine.loopback import is_loopback
 from agentrt_engine.models.folder import resolve_model
-from agentrt_engine.policy import DEFAULT_POLICY
+from agentrt_engine.policy import DEFAULT_ORDER
 
 CPU_ATTENTION_BACKEND = "agentrt_cpu"
 
@@ -139,7 +139,7 @@ def engine_options(
     return EngineOptions(
         model=resolve_model(model),
         device=chosen,
-        policy=DEFAULT_POLICY if policy is None else policy,
+        policy=DEFAULT_ORDER if policy is None else policy,
         port=port,
         host=host,
         kv_tokens=CPU_KV_TOKENS if kv_tokens is None and on_cpu else kv_tokens,

@@ -12,7 +12,7 @@ from typing import Any
 from sglang.srt.arg_groups.choices import add_attention_backend_choices
 from sglang.srt.layers.attention.attention_registry import register_attention_backend
 
-from agentrt_engine.policy import make_policy
+from agentrt_engine.policy import make_order
 from agentrt_engine.sglang import grammar, info, scheduling
 from agentrt_engine.sglang.flag import read_flag
 from agentrt_engine.sglang.options import CPU_ATTENTION_BACKEND
@@ -30,7 +30,7 @@ def activate() -> None:
         return
     info.register(flag)
     grammar.register()
-    scheduling.register(make_policy(flag.policy))
+    scheduling.register(make_order(flag.policy))
     _active = True
 
 

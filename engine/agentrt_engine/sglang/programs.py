@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from itertools import count
 
+from agentrt_engine.policy import Program
+
 
 class ProgramTable:
-    """Arrival positions of programs.
+    """The programs an engine remembers.
 
     Positions come from a counter, not from a clock, so every tensor-parallel rank, which
     sees the same requests in the same order, gives the same ones.
@@ -19,27 +21,27 @@ class ProgramTable:
 
     def __init__(self, capacity: int = 65_536) -> None:
         self._capacity = capacity
-        self._arrivals: OrderedDict[str, int] = OrderedDict()
+        self._programs: OrderedDict[str, Program] = OrderedDict()
         self._next = count()
 
     def __len__(self) -> int:
-        return len(self._arrivals)
+        return len(self._programs)
 
-    def arrival(self, program_id: str) -> int:
-        """The program's position; a new program gets the next one."""
-        position = self._arrivals.get(program_id)
-        if position is None:
-            position = self._arrivals[program_id] = next(self._next)
-            if len(self._arrivals) > self._capacity:
-                self._arrivals.popitem(last=False)
+    def program(self, program_id: str, now: float) -> Program:
+        """The program; a new one gets the next position and arrives `now`, seconds."""
+        program = self._programs.get(program_id)
+        if program is None:
+            program = self._programs[program_id] = Program(program_id, next(self._next), now)
+            if len(self._programs) > self._capacity:
+                self._programs.popitem(last=False)
         else:
-            self._arrivals.move_to_end(program_id)
-        return position
+            self._programs.move_to_end(program_id)
+        return program
 
-    def anonymous_arrival(self) -> int:
-        """A position for a request of no known program."""
-        return next(self._next)
+    def anonymous(self, request_id: str, now: float) -> Program:
+        """A request of no known program as a program of its own."""
+        return Program(request_id, next(self._next), now)
 
     def forget(self, program_id: str) -> None:
         """The program ended."""
-        self._arrivals.pop(program_id, None)
+        self._programs.pop(program_id, None)

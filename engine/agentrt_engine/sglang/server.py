@@ -26,7 +26,7 @@ import httpx2
 from agentrt_engine.errors import EngineStartFailed, PluginInactive, PortInUse
 from agentrt_engine.installed import require_engine
 from agentrt_engine.models.integrity import check_model
-from agentrt_engine.policy import make_policy
+from agentrt_engine.policy import make_order
 from agentrt_engine.sglang import log
 from agentrt_engine.sglang.flag import (
     API_KEY_VARIABLE,
@@ -109,7 +109,7 @@ async def start_engine(
         PluginInactive: SGLang started without the plug-in.
         EngineStartFailed: the engine ended or was not ready in time; the message quotes its log.
     """
-    make_policy(options.policy)
+    make_order(options.policy)
     require_engine(options.device)
     check_model(options.model)
     _require_free_port(options.host, options.port)

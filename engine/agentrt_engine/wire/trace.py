@@ -34,10 +34,10 @@ class TraceHeader(msgspec.Struct, frozen=True):
 
 
 class ToolRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One tool call; `seconds` from start to result."""
+    """One tool call; `seconds` from start to result, null if not known."""
 
     name: str
-    seconds: float
+    seconds: float | None
     signature: str | None = None
 
 
@@ -48,20 +48,31 @@ class TurnRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         input_tokens: the whole prompt.
         new_tokens: the part of it that the previous turn cannot have left in the KV cache.
         output_tokens: generated tokens.
-        pause_s: seconds from the end of the turn to the program's next request.
+        pause_s: seconds from the end of the turn to the program's next request; null if not known.
+        waits_for: programs, children of this one, that must end before the next request.
+        hash_ids: identities of the prompt's blocks, in order, the last one possibly partial;
+            equal ids mean equal tokens after equal tokens, in any program of the trace.
     """
 
     input_tokens: int
     new_tokens: int
     output_tokens: int
-    pause_s: float
+    pause_s: float | None
     pause_kind: PauseKind
     tools: tuple[ToolRecord, ...] = ()
     waits_for: tuple[str, ...] = ()
+    hash_ids: tuple[int, ...] = ()
 
 
 class ProgramRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One run of an agent; `arrival_s` is relative to the start of the trace."""
+    """One run of an agent.
+
+    Attributes:
+        arrival_s: seconds from the start of the trace.
+        prefix_id: programs with the same one begin with the same `prefix_tokens` tokens.
+        block_tokens: tokens of one block of `hash_ids`.
+        max_turns: the most turns it may take, as its author declared.
+    """
 
     program_id: str
     agent: str
@@ -71,6 +82,8 @@ class ProgramRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     adapter: str | None = None
     prefix_id: str | None = None
     prefix_tokens: int | None = None
+    block_tokens: int | None = None
+    max_turns: int | None = None
 
     def encode(self) -> bytes:
         """One JSON line without its newline."""

@@ -1,0 +1,267 @@
+"""`guard`, the default: idle KV yields only to higher priority, or when not worth its price.
+
+    may_evict(j, turn) = ended(j) or key(j) later than key(turn) or value(j) < λ
+
+key: the order of arrival. Damage flows only from later programs' turns to none before them, which
+is what keeps a full engine from evicting everybody in turn (thrash). The rest is price:
+
+    value(j) = cost(j)·rate(j)          GPU-seconds per token-second that keeping j's KV saves
+    cost(j)  = c1 + c2·p                seconds to prefill its last token, at position p, again
+    rate(j)  = G(elapsed)               how soon it returns (`ToolDurations.return_rate`), or
+               1 / (a·(r + 1))          if its turn waits at rank r; a: mean gap between admissions
+    λ        = φ / (KV tokens running)  what a token-second of memory is worth to the batch: φ is
+                                        the fixed part of a step over the whole step (10 s means)
+
+Victims: ended programs first, then value < λ, the cheapest first, then the latest key; tails only,
+as much as needed. Gate: the programs whose contexts fit the memory, in key order, are active; the
+others start no turn, so that backfill cannot fill the engine with juniors while a senior waits.
+Source: design of this project; see docs/policies.md for what each part brings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+from agentrt_engine.policy.base import BasePolicy, take
+from agentrt_engine.policy.durations import ToolDurations
+from agentrt_engine.policy.program import Context, Lease, Phase, Program, Turn
+from agentrt_engine.policy.protocol import EngineView, Gate, Rank
+
+#: Time constant of the means that the price is made from, seconds.
+HORIZON_S = 10.0
+
+#: With nothing running for this long, memory has any price: whoever waits gets it.
+IDLE_S = 2.0
+
+#: A waiting turn is looked at again after this long, because prices change by themselves.
+RECHECK_S = 0.25
+
+#: Weight of a new output in the mean that stands for an unknown `max_tokens`.
+OUTPUT_WEIGHT = 0.05
+
+
+class Guard(BasePolicy):
+    """Priority-guarded, priced, gated.
+
+    Args:
+        headroom: share of the memory that stays free when a turn starts.
+        newcomer: share on top of it when the turn's program holds nothing yet.
+        price: factor on λ; 0 never evicts a senior.
+        gate: whether there is one.
+    """
+
+    name = "guard"
+    backfill = 4
+    recheck_s = RECHECK_S
+
+    def __init__(
+        self,
+        headroom: float = 0.01,
+        newcomer: float = 0.05,
+        price: float = 1.0,
+        gate: bool = True,
+    ) -> None:
+        for name, share in (("headroom", headroom), ("newcomer", newcomer)):
+            if not 0 <= share < 1:
+                raise ValueError(f"{name}={share}: expected a share from 0 to below 1")
+        if price < 0:
+            raise ValueError(f"price={price}: expected at least 0")
+        self._headroom = headroom
+        self._newcomer = newcomer
+        self._price = price
+        self._gated = gate
+        self._durations = ToolDurations()
+        self._gate_key: float = math.inf
+        self._output = 200.0
+        self._running = 0.0
+        self._kv = 0.0
+        self._fixed = 1.0
+        self._batch_end_s = 0.0
+        self._admitted_s: float | None = None
+        self._admission_gap_s = 1.0
+
+    def key(self, program: Program) -> float:
+        """Priority; the smallest goes first and is evicted last."""
+        return program.arrival
+
+    def rank(self, now: float, turn: Turn) -> Rank:
+        return (not turn.preempted, self.key(turn.program))
+
+    # Admission.
+
+    def open_gate(self, now: float, engine: EngineView) -> None:
+        if not self._gated:
+            return
+        left: float = engine.capacity_tokens
+        price = self._lambda(now, engine)
+        self._gate_key = math.inf
+        last = -math.inf
+        for program in self.by_key(engine):
+            left -= self._weight(now, program, engine, price)
+            if left < 0 and last > -math.inf:
+                self._gate_key = last
+                break
+            last = self.key(program)
+
+    def by_key(self, engine: EngineView) -> Collection[Program]:
+        """The live programs in the order of their keys."""
+        return engine.programs.values()
+
+    def _weight(self, now: float, program: Program, engine: EngineView, price: float) -> float:
+        """Tokens that an active program is going to need."""
+        if program.phase is not Phase.PAUSED:
+            return program.prompt_tokens + (program.max_tokens or self._output)
+        length = program.context_tokens
+        costs = engine.costs
+        value = (costs.prefill_s + costs.position_s * length / 2) * self._rate(now, program, engine)
+        return length if value >= price else 0.0
+
+    def admit(self, now: float, turn: Turn, engine: EngineView) -> Gate:
+        if self.key(turn.program) <= self._gate_key:
+            return Gate.OPEN
+        return Gate.LATER if turn.preempted else Gate.CLOSED
+
+    # Retention.
+
+    def lease(self, now: float, program: Program, engine: EngineView) -> Lease | None:
+        price = self._lambda(now, engine)
+        costs = engine.costs
+        cost = costs.prefill_s + costs.position_s * program.context_tokens
+        until = now + self._time_to_live(now, program, engine, cost, price)
+        return Lease(until, {"cost_s_per_token": cost, "price_per_s": price})
+
+    def _time_to_live(
+        self, now: float, program: Program, engine: EngineView, cost: float, price: float
+    ) -> float:
+        """Until the KV is not worth its price, and never beyond break-even, cost/λ."""
+        if price <= 0:
+            return math.inf
+        break_even = cost / price
+        tool = program.tool
+        if tool is None or program.children:
+            return break_even
+        elapsed = 0.0
+        step = 0.05
+        while elapsed < break_even:
+            if cost * self._durations.return_rate(tool, elapsed) < price:
+                return elapsed
+            elapsed += step
+            step *= 1.5
+        return break_even
+
+    def reserve(self, turn: Turn, engine: EngineView) -> int:
+        if not engine.running:
+            return 0
+        share = self._headroom
+        if not engine.context(turn.program).tokens:
+            share += self._newcomer
+        return int(share * engine.capacity_tokens)
+
+    def reclaim(
+        self,
+        now: float,
+        turn: Turn,
+        need: int,
+        idle: Collection[Context],
+        engine: EngineView,
+        *,
+        backfill: bool,
+    ) -> list[tuple[Context, int]] | None:
+        running = turn.program.phase is Phase.RUNNING
+        price = 0.0 if backfill else self._lambda(now, engine)
+        key = self.key(turn.program)
+        ended: list[Context] = []
+        cheap: list[tuple[float, int, Context]] = []
+        juniors: list[tuple[float, int, Context]] = []
+        total = 0
+        for order, context in enumerate(idle):
+            owner = self._strongest(context)
+            if owner is None:
+                ended.append(context)
+            elif (value := self._value(now, context, owner, engine)) < price:
+                cheap.append((value, order, context))
+            elif running or self.key(owner) > key:
+                juniors.append((-self.key(owner), order, context))
+            else:
+                continue
+            total += context.tokens
+        if not running and total < need + self.reserve(turn, engine):
+            return None
+        cheap.sort()
+        juniors.sort()
+        victims = ended + [entry[2] for entry in cheap] + [entry[2] for entry in juniors]
+        return take(victims, need)
+
+    def preempt(self, now: float, running: Collection[Turn]) -> Turn:
+        return max(running, key=lambda turn: self.key(turn.program))
+
+    def drop_host(self, now: float, copies: Collection[Context]) -> Context:
+        def key(context: Context) -> float:
+            owner = self._strongest(context)
+            return math.inf if owner is None else self.key(owner)
+
+        return max(copies, key=key)
+
+    def _strongest(self, context: Context) -> Program | None:
+        """The live program of the highest priority that uses a context."""
+        if context.program is None:
+            return min(context.users, key=self.key, default=None)
+        return None if context.program.phase is Phase.ENDED else context.program
+
+    def _value(self, now: float, context: Context, owner: Program, engine: EngineView) -> float:
+        costs = engine.costs
+        cost = costs.prefill_s + costs.position_s * (context.start + context.tokens)
+        return cost * self._rate(now, owner, engine)
+
+    def _rate(self, now: float, program: Program, engine: EngineView) -> float:
+        """How soon a program's KV will be used again, 1/s."""
+        if program.phase is not Phase.PAUSED:
+            rank = 0 if program.phase is Phase.RUNNING else engine.position(program)
+            return 1 / (self._admission_gap_s * (rank + 1))
+        if program.children:
+            return min(self._rate(now, child, engine) for child in program.children)
+        if program.returns_s is not None:
+            return 1 / max(program.returns_s - now, 1e-3)
+        return self._durations.return_rate(program.tool or "", now - program.paused_s)
+
+    # Price.
+
+    def price(self, now: float) -> float:
+        return self._price * self._fixed / self._kv if self._kv else 0.0
+
+    def _lambda(self, now: float, engine: EngineView) -> float:
+        """λ: what a token-second of memory is worth."""
+        if engine.running:
+            return self.price(now)
+        if now - self._batch_end_s > IDLE_S:
+            return math.inf
+        per_turn = self._kv / self._running if self._running else 0.0
+        return max(self.price(now), self._price / per_turn if per_turn else 0.0)
+
+    def stepped(
+        self, now: float, seconds: float, running: float, kv_tokens: float, fixed: float
+    ) -> None:
+        weight = 1 - math.exp(-seconds / HORIZON_S)
+        self._running += weight * (running - self._running)
+        self._kv += weight * (kv_tokens - self._kv)
+        self._fixed += weight * (fixed - self._fixed)
+        self._batch_end_s = now
+
+    # Observations.
+
+    def predict_pause(self, program: Program, quantile: float) -> float | None:
+        return self._durations.quantile(program.tool or "", quantile)
+
+    def turn_started(self, now: float, turn: Turn, *, cached: bool) -> None:
+        if self._admitted_s is not None:
+            gap = now - self._admitted_s
+            self._admission_gap_s += OUTPUT_WEIGHT * (gap - self._admission_gap_s)
+        self._admitted_s = now
+
+    def turn_ended(self, now: float, program: Program) -> None:
+        self._output += OUTPUT_WEIGHT * (program.output_tokens - self._output)
+
+    def pause_ended(self, now: float, program: Program) -> None:
+        if program.tool is not None:
+            self._durations.observe(program.tool, now - program.paused_s)

@@ -1,0 +1,25 @@
+"""What a simulated engine is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentrt_engine.policy.protocol import Costs
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Size and speed of a simulated engine.
+
+    Attributes:
+        kv_tokens: KV memory.
+        chunk_tokens: prefilled in one step at most.
+        max_running: turns in the batch at most.
+        page: tokens of a page of KV memory.
+    """
+
+    costs: Costs
+    kv_tokens: int
+    chunk_tokens: int = 8192
+    max_running: int = 256
+    page: int = 16
