@@ -5,9 +5,12 @@ AgentrtError
 ├── SettingError
 │   ├── AgentFileError      the file given to `agentrt run` holds no usable agent
 │   ├── DefinitionError     a function cannot be an agent or a tool as it is written
-│   └── ProgramInputError   the input does not fit the agent's parameters
+│   ├── ProgramInputError   the input does not fit the agent's parameters
+│   ├── TraceError          a trace file is damaged, of no known format, or has an unusable value
+│   └── ReplayError         a replay cannot be made with these settings
 ├── EngineError
 │   └── ModelRequestFailed  the engine refused a request, or answered in an unknown form
+├── ReportUnavailable       the report needs a package that is not installed
 └── NoAnswer                the turns of a loop are spent and the model gave no answer
 """
 
@@ -53,7 +56,10 @@ __all__ = [
     "PluginInactive",
     "PortInUse",
     "ProgramInputError",
+    "ReplayError",
+    "ReportUnavailable",
     "SettingError",
+    "TraceError",
     "UnknownPolicy",
     "UnsupportedPython",
 ]
@@ -85,3 +91,15 @@ class ModelRequestFailed(EngineError):
 
 class NoAnswer(AgentrtError):
     """The permitted turns of a loop are spent and the last reply holds no answer."""
+
+
+class ReportUnavailable(AgentrtError):
+    """The report needs a package that is not installed."""
+
+
+class TraceError(SettingError):
+    """A trace file is missing, damaged, of no known format, or has an unusable value."""
+
+
+class ReplayError(SettingError):
+    """A replay cannot be made with these programs, lists and settings."""

@@ -16,7 +16,7 @@ from typing import Annotated, Never
 
 from cyclopts import App, CycloptsError, Parameter
 
-from agentrt.cli import console, engine, models
+from agentrt.cli import console, engine, models, trace
 from agentrt.cli.doctor import doctor
 from agentrt.cli.run import run as run_command
 from agentrt.cli.serve import serve
@@ -66,7 +66,7 @@ def build_app() -> App:
         error_console=console.err,
         suppress_keyboard_interrupt=False,
     )
-    for command in (doctor, engine.app, models.app, run_command, serve):
+    for command in (doctor, engine.app, models.app, run_command, serve, trace.app):
         app.command(command)
     for entry in entry_points(group=COMMAND_GROUP):
         app.command(

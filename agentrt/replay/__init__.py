@@ -1,0 +1,1 @@
+"""Traces of programs: reading them in many formats, and what they show."""
