@@ -13,7 +13,7 @@ from agentrt.cli.interruption import cancelled_by_signals
 from agentrt.cli.options import DeviceChoice, JsonTarget, PolicyName
 from agentrt.embedded import API_KEY_VARIABLE
 from agentrt.errors import EngineLost
-from agentrt_engine.policy import DEFAULT_POLICY
+from agentrt_engine.policy import DEFAULT_ORDER
 from agentrt_engine.sglang.options import LOOPBACK, DType, EngineOptions, engine_options
 from agentrt_engine.sglang.running import RunningEngine, announced
 from agentrt_engine.sglang.server import EngineProcess, ending, free_port, start_engine
@@ -33,7 +33,7 @@ def serve(
     max_running: int | None = None,
     port: int = DEFAULT_PORT,
     host: str = LOOPBACK,
-    policy: PolicyName = DEFAULT_POLICY,
+    policy: PolicyName = DEFAULT_ORDER,
     dtype: DType = DType.AUTO,
     api_key: Annotated[str | None, Parameter(env_var=API_KEY_VARIABLE)] = None,
     json: JsonTarget = None,
