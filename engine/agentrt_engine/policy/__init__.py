@@ -6,7 +6,7 @@ neither torch nor SGLang. One policy is one file and one registered name.
 
 from agentrt_engine.policy.base import BasePolicy
 from agentrt_engine.policy.program import Context, Lease, Phase, Program, Turn
-from agentrt_engine.policy.protocol import Costs, EngineView, Gate, Memory, Policy, Rank
+from agentrt_engine.policy.protocol import Costs, EngineView, Gate, Memory, Policy, Rank, Victim
 from agentrt_engine.policy.registry import (
     DEFAULT_ORDER,
     DEFAULT_POLICY,
@@ -32,6 +32,7 @@ __all__ = [
     "Program",
     "Rank",
     "Turn",
+    "Victim",
     "make_order",
     "make_policy",
     "order_names",

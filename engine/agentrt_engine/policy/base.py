@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import ClassVar
 
 from agentrt_engine.policy.program import Context, Lease, Program, Turn
-from agentrt_engine.policy.protocol import EngineView, Gate, Memory, Rank
+from agentrt_engine.policy.protocol import Costs, EngineView, Gate, Memory, Rank, Victim
 
 
 class BasePolicy:
@@ -24,6 +24,9 @@ class BasePolicy:
     backfill: ClassVar[int] = 0
     recheck_s: ClassVar[float | None] = None
     memory: ClassVar[Memory] = Memory.REAL
+
+    def attach(self, costs: Costs) -> None:
+        pass
 
     def rank(self, now: float, turn: Turn) -> Rank:
         return (not turn.preempted, turn.queued_s, turn.program.arrival)
@@ -49,7 +52,7 @@ class BasePolicy:
         engine: EngineView,
         *,
         backfill: bool,
-    ) -> list[tuple[Context, int]] | None:
+    ) -> list[Victim] | None:
         return take(least_recently_used(idle), need)
 
     def preempt(self, now: float, running: Collection[Turn]) -> Turn:
@@ -98,13 +101,13 @@ def least_recently_used(idle: Collection[Context]) -> list[Context]:
     return sorted(idle, key=lambda context: context.used_s)
 
 
-def take(contexts: Collection[Context], need: int) -> list[tuple[Context, int]]:
+def take(contexts: Collection[Context], need: int) -> list[Victim]:
     """Tail tokens of contexts, in their order, until `need` is reached or they are used up."""
     taken = []
     for context in contexts:
         if need <= 0:
             break
         tokens = min(context.tokens, need)
-        taken.append((context, tokens))
+        taken.append(Victim(context, tokens))
         need -= tokens
     return taken

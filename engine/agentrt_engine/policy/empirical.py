@@ -123,6 +123,11 @@ class EmpiricalDurations:
         durations = self._sample(tool).sorted_s
         return bisect_right(durations, seconds) / len(durations) if durations else 0.0
 
+    def quantile(self, tool: str | None, q: float) -> float | None:
+        """That quantile of the recorded durations of `tool` (None: all); None without any."""
+        durations = self._sample(tool).sorted_s
+        return durations[min(int(q * len(durations)), len(durations) - 1)] if durations else None
+
     def best_ttl(self, tool: str | None, gain_s: float) -> float:
         """The τ in seconds that maximises P(τ)·gain_s − τ, the shortest of equals.
 

@@ -21,12 +21,13 @@ Source: design of this project; see docs/policies.md for what each part brings.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from agentrt_engine.policy.base import BasePolicy, take
 from agentrt_engine.policy.durations import ToolDurations
+from agentrt_engine.policy.output_length import OutputLength
 from agentrt_engine.policy.program import Context, Lease, Phase, Program, Turn
-from agentrt_engine.policy.protocol import EngineView, Gate, Rank
+from agentrt_engine.policy.protocol import EngineView, Gate, Rank, Victim
 
 #: Time constant of the means that the price is made from, seconds.
 HORIZON_S = 10.0
@@ -37,8 +38,8 @@ IDLE_S = 2.0
 #: A waiting turn is looked at again after this long, because prices change by themselves.
 RECHECK_S = 0.25
 
-#: Weight of a new output in the mean that stands for an unknown `max_tokens`.
-OUTPUT_WEIGHT = 0.05
+#: Weight of a new gap in the mean gap between admissions.
+GAP_WEIGHT = 0.05
 
 
 class Guard(BasePolicy):
@@ -73,7 +74,7 @@ class Guard(BasePolicy):
         self._gated = gate
         self._durations = ToolDurations()
         self._gate_key: float = math.inf
-        self._output = 200.0
+        self._output = OutputLength()
         self._running = 0.0
         self._kv = 0.0
         self._fixed = 1.0
@@ -104,14 +105,14 @@ class Guard(BasePolicy):
                 break
             last = self.key(program)
 
-    def by_key(self, engine: EngineView) -> Collection[Program]:
+    def by_key(self, engine: EngineView) -> Iterable[Program]:
         """The live programs in the order of their keys."""
         return engine.programs.values()
 
     def _weight(self, now: float, program: Program, engine: EngineView, price: float) -> float:
         """Tokens that an active program is going to need."""
         if program.phase is not Phase.PAUSED:
-            return program.prompt_tokens + (program.max_tokens or self._output)
+            return program.prompt_tokens + self._output.expected(program)
         length = program.context_tokens
         costs = engine.costs
         value = (costs.prefill_s + costs.position_s * length / 2) * self._rate(now, program, engine)
@@ -167,7 +168,7 @@ class Guard(BasePolicy):
         engine: EngineView,
         *,
         backfill: bool,
-    ) -> list[tuple[Context, int]] | None:
+    ) -> list[Victim] | None:
         running = turn.program.phase is Phase.RUNNING
         price = 0.0 if backfill else self._lambda(now, engine)
         key = self.key(turn.program)
@@ -211,7 +212,7 @@ class Guard(BasePolicy):
 
     def _value(self, now: float, context: Context, owner: Program, engine: EngineView) -> float:
         costs = engine.costs
-        cost = costs.prefill_s + costs.position_s * (context.start + context.tokens)
+        cost = costs.prefill_s + costs.position_s * context.end
         return cost * self._rate(now, owner, engine)
 
     def _rate(self, now: float, program: Program, engine: EngineView) -> float:
@@ -256,11 +257,11 @@ class Guard(BasePolicy):
     def turn_started(self, now: float, turn: Turn, *, cached: bool) -> None:
         if self._admitted_s is not None:
             gap = now - self._admitted_s
-            self._admission_gap_s += OUTPUT_WEIGHT * (gap - self._admission_gap_s)
+            self._admission_gap_s += GAP_WEIGHT * (gap - self._admission_gap_s)
         self._admitted_s = now
 
     def turn_ended(self, now: float, program: Program) -> None:
-        self._output += OUTPUT_WEIGHT * (program.output_tokens - self._output)
+        self._output.observe(program)
 
     def pause_ended(self, now: float, program: Program) -> None:
         if program.tool is not None:

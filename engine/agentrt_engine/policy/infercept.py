@@ -20,7 +20,7 @@ from collections.abc import Collection
 from agentrt_engine.policy.base import least_recently_used, others_run, take
 from agentrt_engine.policy.program import Context, Lease, Phase, Program, Turn
 from agentrt_engine.policy.program_fcfs import ProgramFcfs
-from agentrt_engine.policy.protocol import EngineView
+from agentrt_engine.policy.protocol import EngineView, Victim
 
 
 class InferCept(ProgramFcfs):
@@ -43,7 +43,7 @@ class InferCept(ProgramFcfs):
         engine: EngineView,
         *,
         backfill: bool,
-    ) -> list[tuple[Context, int]] | None:
+    ) -> list[Victim] | None:
         given_up: list[Context] = []
         preserved: list[Context] = []
         for context in least_recently_used(idle):

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from agentrt_engine.policy.base import BasePolicy, least_recently_used, others_run, take
 from agentrt_engine.policy.program import Context, Lease, Phase, Program, Turn
-from agentrt_engine.policy.protocol import EngineView, Rank
+from agentrt_engine.policy.protocol import EngineView, Rank, Victim
 
 
 class Reading(StrEnum):
@@ -63,10 +63,11 @@ class Pinning(BasePolicy):
         engine: EngineView,
         *,
         backfill: bool,
-    ) -> list[tuple[Context, int]] | None:
+    ) -> list[Victim] | None:
         order = least_recently_used(idle)
-        yielded = take([context for context in order if not self._pinned(now, context)], need)
-        missing = need - sum(tokens for _context, tokens in yielded)
+        unpinned = [context for context in order if not self._pinned(now, context)]
+        yielded = self.take(now, unpinned, need)
+        missing = need - sum(victim.tokens for victim in yielded)
         if missing <= 0:
             return yielded
         if self._reading is Reading.STRICT and others_run(turn, engine):
@@ -80,11 +81,18 @@ class Pinning(BasePolicy):
         ]
         pinned.sort(key=_latest_user, reverse=True)
         broken = take(pinned, missing)
-        if turn.program.phase is Phase.RUNNING or sum(t for _c, t in broken) >= missing:
-            for context, _tokens in broken:
-                for program in _users(context):
+        if (
+            turn.program.phase is Phase.RUNNING
+            or sum(victim.tokens for victim in broken) >= missing
+        ):
+            for victim in broken:
+                for program in _users(victim.context):
                     self._pins.pop(program, None)
         return yielded + broken
+
+    def take(self, now: float, contexts: Collection[Context], need: int) -> list[Victim]:
+        """Which of the contexts without a pin yield, the one idle for longest first."""
+        return take(contexts, need)
 
     def pause_ended(self, now: float, program: Program) -> None:
         if self._pins.get(program, -math.inf) > now:

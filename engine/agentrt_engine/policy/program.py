@@ -32,6 +32,7 @@ class Program:
         prompt_tokens, max_tokens: of the turn that waits or runs; `max_tokens` is what the
             client allows it to generate, None when it did not say.
         context_tokens: prompt and output of the turn before: the KV a pause may keep.
+        previous_tokens: `context_tokens` when that turn began.
         output_tokens: that the turn before generated.
         served_tokens: prefilled and generated so far, hits not counted.
         paused_s: when its pause began.
@@ -51,6 +52,7 @@ class Program:
     prompt_tokens: int = 0
     max_tokens: int | None = None
     context_tokens: int = 0
+    previous_tokens: int = 0
     output_tokens: int = 0
     served_tokens: int = 0
     paused_s: float = 0.0
@@ -103,7 +105,8 @@ class Context:
         program: whose it is; None for a prefix that several programs share.
         users: for a shared prefix, the live programs whose contexts begin with it.
         start: position of its first token.
-        tokens: resident from `start` on, whole pages.
+        hole: evicted from `start` on, before the resident ones.
+        tokens: resident behind that, whole pages.
         host_tokens: of them with a copy in host memory.
         used_s: when a turn last used it.
         lease: its protection, None when it has none.
@@ -112,10 +115,16 @@ class Context:
     program: Program | None
     users: dict[Program, None]
     start: int = 0
+    hole: int = 0
     tokens: int = 0
     host_tokens: int = 0
     used_s: float = 0.0
     lease: Lease | None = None
+
+    @property
+    def end(self) -> int:
+        """Position behind its last resident token."""
+        return self.start + self.hole + self.tokens
 
     def leased(self, now: float) -> bool:
         """Whether a lease protects it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from agentrt_engine.policy.program import Context, Lease, Program, Turn
 
@@ -55,6 +55,18 @@ class Costs:
         """Seconds to prefill the positions from `first` up to `end`."""
         count = end - first
         return self.prefill_s * count + self.position_s * (count * (first + end - 1) / 2)
+
+
+class Victim(NamedTuple):
+    """Tokens of an idle context to evict: off its tail, or off its front.
+
+    A context without its front can be used again where attention takes several segments; the
+    tokens in the hole are computed again.
+    """
+
+    context: Context
+    tokens: int
+    front: bool = False
 
 
 class EngineView(Protocol):
@@ -134,6 +146,9 @@ class Policy(Protocol):
     def memory(self) -> Memory:
         """What memory to pretend; anything but `REAL` needs a simulated engine."""
 
+    def attach(self, costs: Costs) -> None:
+        """What the engine's work costs; said once, before anything else."""
+
     def rank(self, now: float, turn: Turn) -> Rank:
         """The place of a waiting turn."""
 
@@ -158,7 +173,7 @@ class Policy(Protocol):
         engine: EngineView,
         *,
         backfill: bool,
-    ) -> list[tuple[Context, int]] | None:
+    ) -> list[Victim] | None:
         """What yields so that `turn` gets `need` more tokens of memory.
 
         Args:
@@ -168,8 +183,7 @@ class Policy(Protocol):
             backfill: a turn before it in the order is blocked.
 
         Returns:
-            contexts and how many tokens to take off their tails, in order; an engine takes no
-            more than `need`. None, or less than `need` in all: a turn to be started waits on, and
+            what to evict, in order; an engine takes no more than `need`. None, or less than `need` in all: a turn to be started waits on, and
             a turn in the batch gets what there is.
         """
 

@@ -9,22 +9,27 @@ from difflib import get_close_matches
 from typing import Any, get_type_hints
 
 from agentrt_engine.errors import UnknownPolicy
+from agentrt_engine.policy.aimd import Aimd
+from agentrt_engine.policy.asym import Asym
 from agentrt_engine.policy.continuum import Continuum
 from agentrt_engine.policy.fixed_ttl import FixedTtl
 from agentrt_engine.policy.guard import Guard
+from agentrt_engine.policy.guard_srpt import GuardSrpt
 from agentrt_engine.policy.infercept import InferCept
 from agentrt_engine.policy.lpm import Lpm
 from agentrt_engine.policy.lru import Lru
-from agentrt_engine.policy.oracle_retention import InfiniteKv, OracleRetention
+from agentrt_engine.policy.oracle import InfiniteKv, OraclePauses, OracleRetention, OracleWork
 from agentrt_engine.policy.plas import Plas
 from agentrt_engine.policy.program_fcfs import ProgramFcfs
 from agentrt_engine.policy.protocol import Policy
 from agentrt_engine.policy.static_cap import StaticCap
+from agentrt_engine.policy.thunder import Thunder
 
 _POLICIES: dict[str, Callable[..., Policy]] = {
     policy.name: policy
     for policy in (
         Guard,
+        GuardSrpt,
         Lru,
         Lpm,
         ProgramFcfs,
@@ -33,6 +38,11 @@ _POLICIES: dict[str, Callable[..., Policy]] = {
         Continuum,
         Plas,
         InferCept,
+        Thunder,
+        Aimd,
+        Asym,
+        OraclePauses,
+        OracleWork,
         OracleRetention,
         InfiniteKv,
     )

@@ -15,14 +15,15 @@ from enum import Enum
 from agentrt_engine.errors import PolicyStuck
 from agentrt_engine.outcome import Activity, Occupancy, ProgramOutcome
 from agentrt_engine.policy.program import Context, Phase, Program, Turn
-from agentrt_engine.policy.protocol import Costs, Gate, Memory, Policy, Rank
+from agentrt_engine.policy.protocol import Costs, Gate, Memory, Policy, Rank, Victim
 from agentrt_engine.simulated.arrivals import Arrivals
 from agentrt_engine.simulated.batch import DecodeBatch
 from agentrt_engine.simulated.clock import seconds, ticks
 from agentrt_engine.simulated.costs import TickCosts
+from agentrt_engine.simulated.host_tier import HostTier
 from agentrt_engine.simulated.isolated import Isolated
 from agentrt_engine.simulated.job import Job
-from agentrt_engine.simulated.memory import KvMemory
+from agentrt_engine.simulated.memory import Hits, KvMemory
 from agentrt_engine.simulated.recorder import Recorder
 from agentrt_engine.simulated.settings import EngineSettings
 from agentrt_engine.simulated.workload import ProgramPlan
@@ -39,6 +40,7 @@ class _Event(Enum):
     ARRIVAL = 0
     RETURN = 1
     RECHECK = 2
+    LOADED = 3
 
 
 class SimulatedEngine:
@@ -73,6 +75,8 @@ class SimulatedEngine:
             settings.page,
             parks=policy.memory is Memory.FREE_RETENTION,
         )
+        self._host = _host_tier(settings)
+        policy.attach(settings.costs)
         self._isolated = Isolated(
             self._ticks, chunk_tokens=settings.chunk_tokens, page=settings.page
         )
@@ -182,10 +186,15 @@ class SimulatedEngine:
                 self._fruitless = 0 if self._running or events else self._fruitless + 1
                 if self._fruitless > MAX_FRUITLESS:
                     raise self._stuck()
-            elif job is not None and kind is _Event.ARRIVAL:
+            elif job is None:
+                raise AssertionError(f"an event {kind} without a program")
+            elif kind is _Event.ARRIVAL:
                 self._started(job, at)
-            elif job is not None:
+            elif kind is _Event.RETURN:
                 self._awaited(job, at)
+            else:
+                job.loading = False
+                self._prefilling.append(job)
 
     # Programs.
 
@@ -207,8 +216,16 @@ class SimulatedEngine:
         self._programs[program.program_id] = program
         if job.parent is not None:
             job.parent.program.children += (program,)
-        self._policy.program_started(seconds(self._now), program)
+        program.prompt_tokens = job.planned.input_tokens
+        self._foretell(job)
+        self._policy.program_started(seconds(at), program)
         self._enqueue(job, at)
+
+    def _foretell(self, job: Job) -> None:
+        """Tell an oracle how much work the program has left."""
+        if self._policy.knows_future:
+            left = self._isolated.service_left(job.plan, job.turn_index)
+            job.program.remaining_s = seconds(left)
 
     def _enqueue(self, job: Job, at: int) -> None:
         """The program asks for its next turn."""
@@ -219,13 +236,7 @@ class SimulatedEngine:
         job.turn = Turn(program, seconds(at), plan.input_tokens, evicted=job.lost)
         job.lost = False
         program.phase = Phase.WAITING
-        program.prompt_tokens = plan.input_tokens
         program.tool = None
-        program.remaining_s = (
-            seconds(self._isolated.service_left(job.plan, job.turn_index))
-            if self._policy.knows_future
-            else None
-        )
         if self._recorder:
             self._recorder.returns(program.arrival, seconds(at))
         self._wait(job)
@@ -246,6 +257,7 @@ class SimulatedEngine:
         job.turn = None
         now_s = seconds(self._now)
         program.turns += 1
+        program.previous_tokens = program.context_tokens
         program.context_tokens = plan.input_tokens + plan.output_tokens
         program.output_tokens = plan.output_tokens
         job.outcome.turns += 1
@@ -287,6 +299,8 @@ class SimulatedEngine:
         if self._on_progress and self._ended % 16 == 0:
             self._on_progress(self._ended, self._arrivals.total)
         self._memory.forget(job.holding, keep=not self._policy.knows_ends)
+        if self._host and self._policy.knows_ends:
+            self._host.forget(job.holding.context)
         del self._programs[program.program_id]
         if not job.holding.context.tokens:
             del self._jobs[program.program_id]
@@ -299,6 +313,8 @@ class SimulatedEngine:
         """One of the things that a paused program waits for is over."""
         job.awaits -= 1
         if not job.awaits:
+            job.program.prompt_tokens = job.planned.input_tokens
+            self._foretell(job)
             self._policy.pause_ended(seconds(at), job.program)
             self._enqueue(job, at)
 
@@ -338,7 +354,8 @@ class SimulatedEngine:
         policy, queue = self._policy, self._queue
         for at, (_rank, serial, job) in enumerate(queue):
             if policy.needs_hits:
-                job.queued.hit_tokens = self._memory.hits(job.holding, job.path, job.reusable)
+                hits = self._memory.hits(job.holding, job.path, job.reusable)
+                job.queued.hit_tokens = hits.tokens
             job.place = (policy.rank(now_s, job.queued), serial)
             queue[at] = (*job.place, job)
         queue.sort(key=lambda entry: entry[:2])
@@ -347,31 +364,51 @@ class SimulatedEngine:
         """Give a waiting turn its memory and put it into the batch, if there is enough."""
         memory, turn = self._memory, job.queued
         usable = min(job.reusable, job.prompt - 1)
-        hits = min(
-            memory.hits(job.holding, job.path, usable), (job.prompt - 1) // self._page * self._page
-        )
-        need = memory.needed(job.holding, job.path, hits, job.prompt + 1)
+        hits = memory.hits(job.holding, job.path, usable)
+        last = (job.prompt - 1) // self._page * self._page
+        if hits.end > last:
+            hits = Hits(last)
+        need = memory.needed(job.path, hits, job.prompt + 1)
         if turn.preempted:
             # Or it would be taken out again at the next page that somebody needs.
             need += self._batch.turns
         reserve = self._policy.reserve(turn, self) // self._page
         if need + reserve > memory.free and not self._make_room(now_s, job, need, backfill):
             return False
+        loaded = self._worth_loading(job, hits, min(usable, last))
         memory.acquire(now_s, job.holding, job.path, hits, job.prompt)
-        outcome = job.outcome
+        outcome, program = job.outcome, job.program
         if not turn.preempted:
             outcome.new_tokens += job.prompt - job.reusable
         outcome.reusable_tokens += job.reusable
-        outcome.hit_tokens += hits
-        job.done = hits
-        program = job.program
+        outcome.hit_tokens += hits.tokens + loaded
+        outcome.host_hit_tokens += loaded
+        job.todo = [(hits.end + loaded, job.prompt)]
+        if hits.hole:
+            job.todo.insert(0, (hits.hole_start, hits.hole_start + hits.hole))
         program.phase = Phase.RUNNING
-        program.served_tokens += job.prompt - hits
+        program.served_tokens += job.prompt - hits.tokens - loaded
         self._running[turn] = job
-        self._prefilling.append(job)
+        if loaded and self._host:
+            job.loading = True
+            self._push(self._host.read(self._now, loaded), _Event.LOADED, job)
+        else:
+            self._prefilling.append(job)
         self._note(job, Activity.PREFILL)
-        self._policy.turn_started(now_s, turn, cached=hits // self._page >= usable // self._page)
+        self._policy.turn_started(
+            now_s, turn, cached=hits.tokens + loaded >= usable // self._page * self._page
+        )
         return True
+
+    def _worth_loading(self, job: Job, hits: Hits, usable: int) -> int:
+        """Tokens behind the hits that come back from host memory sooner than from prefill."""
+        if self._host is None or hits.hole:
+            return 0
+        tokens = self._memory.host_hits(job.holding, job.path, usable) - hits.end
+        if tokens <= 0:
+            return 0
+        again = self._ticks.prefill(hits.end, hits.end + tokens)
+        return tokens if self._host.duration(self._now, tokens) < again else 0
 
     def _make_room(self, now_s: float, job: Job, need: int, backfill: bool) -> bool:
         """Evict what the policy gives so that `need` pages are free."""
@@ -381,21 +418,25 @@ class SimulatedEngine:
         idle = [context for context in memory.idle if context not in own]
         missing = (need - memory.free) * self._page
         yielded = self._policy.reclaim(now_s, turn, missing, idle, self, backfill=backfill)
-        if yielded is None or sum(tokens for _context, tokens in yielded) < missing:
+        if yielded is None or sum(victim.tokens for victim in yielded) < missing:
             return False
         self._evict(yielded, missing, job)
         return True
 
-    def _evict(self, yielded: Sequence[tuple[Context, int]], most: int, cause: Job) -> None:
-        for context, tokens in yielded:
-            tokens = min(-(-tokens // self._page) * self._page, context.tokens, most)
+    def _evict(self, yielded: Sequence[Victim], most: int, cause: Job) -> None:
+        for victim in yielded:
+            context = victim.context
+            tokens = min(-(-victim.tokens // self._page) * self._page, context.tokens, most)
+            if tokens <= 0:
+                break
             most -= tokens
+            victim = Victim(context, tokens, victim.front)
             program = context.program
             if program is None:
-                self._memory.evict(None, context, tokens)
+                self._memory.evict(None, victim)
                 continue
             job = self._jobs[program.program_id]
-            self._memory.evict(job.holding, context, tokens)
+            self._memory.evict(job.holding, victim)
             if program.phase is Phase.ENDED:
                 if not context.tokens:
                     del self._jobs[program.program_id]
@@ -422,16 +463,22 @@ class SimulatedEngine:
         share = seconds(costs.fixed) / (batch.turns + len(self._prefilling))
         finished: list[Job] = []
         for job in self._prefilling:
-            end = min(job.prompt, job.done + budget)
-            split = max(job.done, min(end, job.reusable))
-            again, new = costs.prefill(job.done, split), costs.prefill(split, end)
             account = job.outcome.account
-            account.recompute_s += seconds(again)
-            account.prefill_s += seconds(new) + share
-            duration += again + new
-            budget -= end - job.done
-            job.done = end
-            if end == job.prompt:
+            account.prefill_s += share
+            while job.todo and budget:
+                first, last = job.todo[0]
+                end = min(last, first + budget)
+                split = max(first, min(end, job.reusable))
+                again, new = costs.prefill(first, split), costs.prefill(split, end)
+                account.recompute_s += seconds(again)
+                account.prefill_s += seconds(new)
+                duration += again + new
+                budget -= end - first
+                if end == last:
+                    del job.todo[0]
+                else:
+                    job.todo[0] = (end, last)
+            if not job.todo:
                 finished.append(job)
             if not budget:
                 break
@@ -444,6 +491,10 @@ class SimulatedEngine:
     def _prefilled(self, job: Job) -> None:
         """A prompt is computed and the first token generated."""
         self._memory.share(job.holding, job.prompt)
+        if self._host:
+            for shared in job.path:
+                if shared.context.host_tokens < shared.context.tokens:
+                    self._host.write(shared.context, self._drop_host)
         if not job.queued.preempted:
             job.outcome.ttft_s.append(seconds(self._now) - job.queued.queued_s)
         job.left -= 1
@@ -461,7 +512,12 @@ class SimulatedEngine:
         job.program.served_tokens += steps
         del self._running[job.queued]
         self._memory.release(seconds(self._now), job.holding, length)
+        if self._host:
+            self._host.write(job.holding.context, self._drop_host)
         return steps
+
+    def _drop_host(self, copies: Collection[Context]) -> Context:
+        return self._policy.drop_host(seconds(self._now), copies)
 
     def _decode(self) -> None:
         """All decode steps up to the next event at once."""
@@ -489,7 +545,8 @@ class SimulatedEngine:
             )
             self._evict(yielded or [], missing, job)
             if memory.free < batch.pages_for(1):
-                self._preempt(self._running[self._policy.preempt(now_s, self._running)])
+                there = [turn for turn, job in self._running.items() if not job.loading]
+                self._preempt(self._running[self._policy.preempt(now_s, there)])
 
     def _preempt(self, job: Job) -> None:
         """Take a turn out of the batch and let it wait with what it has generated."""
@@ -507,9 +564,9 @@ class SimulatedEngine:
         else:
             self._prefilling.remove(job)
             del self._running[job.queued]
-            kept = self._memory.shrink(job.holding, job.done)
+            kept = self._memory.shrink(job.holding, job.todo[0][0])
             self._memory.release(seconds(self._now), job.holding, kept)
-            job.reusable = max(job.reusable, job.done)
+            job.reusable = max(job.reusable, job.todo[0][0])
         job.outcome.preemptions += 1
         job.queued.preempted = True
         job.queued.prompt_tokens = job.prompt
@@ -567,3 +624,10 @@ class SimulatedEngine:
             len(self._queue),
             len(self._programs),
         )
+
+
+def _host_tier(settings: EngineSettings) -> HostTier | None:
+    costs = settings.costs
+    if not settings.host_tokens or costs.host_s is None:
+        return None
+    return HostTier(settings.host_tokens, ticks(costs.host_s), ticks(costs.host_latency_s))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agentrt_engine.outcome import ProgramOutcome
 from agentrt_engine.policy.program import Program, Turn
@@ -22,7 +22,8 @@ class Job:
         path: the shared segments its prompt begins with.
         prompt: its prompt, with what it had generated if it was preempted.
         reusable: of the prompt, what was computed before.
-        done: of the prompt, what is in memory.
+        todo: of the prompt, the ranges of positions that are not in memory yet.
+        loading: its copy is on the way from host memory.
         left: tokens to generate.
         ticket: its ticket in the decoding batch; 0 while it is not there.
         fixed_share: the engine's running total when it began to decode.
@@ -41,7 +42,8 @@ class Job:
     path: tuple[SharedKv, ...] = ()
     prompt: int = 0
     reusable: int = 0
-    done: int = 0
+    todo: list[tuple[int, int]] = field(default_factory=list)
+    loading: bool = False
     left: int = 0
     ticket: int = 0
     fixed_share: float = 0.0

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from agentrt_engine.policy.program import Context, Program
+from agentrt_engine.policy.protocol import Victim
 from agentrt_engine.simulated.shared_prefixes import Segment
 
 #: Users of a private context: nobody but its program.
@@ -57,6 +59,18 @@ def private_context(program: Program) -> Context:
     return Context(program, _NOBODY)
 
 
+class Hits(NamedTuple):
+    """What of a prompt is in memory: up to `end`, but for a hole of that size at `hole_start`."""
+
+    end: int
+    hole_start: int = 0
+    hole: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.end - self.hole
+
+
 @dataclass(slots=True)
 class KvMemory:
     """Pages of KV memory.
@@ -93,8 +107,8 @@ class KvMemory:
             found.append(shared)
         return tuple(found)
 
-    def hits(self, holding: Holding, path: tuple[SharedKv, ...], reusable: int) -> int:
-        """Tokens from the front of a prompt that are in memory, whole pages.
+    def hits(self, holding: Holding, path: tuple[SharedKv, ...], reusable: int) -> Hits:
+        """What of a prompt is in memory, whole pages.
 
         Args:
             path: the shared segments the prompt begins with.
@@ -107,36 +121,46 @@ class KvMemory:
                 break
         tail = holding.context
         if tail.tokens and _begins_with(path, holding.path):
-            found = max(found, min(tail.start + tail.tokens, reusable))
+            end = min(tail.end, reusable) // self.page * self.page
+            if end - tail.hole > found:
+                return Hits(end, tail.start, tail.hole)
+        return Hits(found // self.page * self.page)
+
+    def host_hits(self, holding: Holding, path: tuple[SharedKv, ...], reusable: int) -> int:
+        """Up to where a prompt is in memory or has a copy in host memory, whole pages."""
+        found = 0
+        for shared in path:
+            there = max(shared.context.tokens, shared.context.host_tokens)
+            found += there
+            if there < shared.size:
+                return found // self.page * self.page
+        tail = holding.context
+        if tail.host_tokens and _begins_with(path, holding.path):
+            found = max(found, min(tail.start + tail.host_tokens, reusable))
         return found // self.page * self.page
 
-    def needed(self, holding: Holding, path: tuple[SharedKv, ...], hits: int, tokens: int) -> int:
+    def needed(self, path: tuple[SharedKv, ...], hits: Hits, tokens: int) -> int:
         """Pages that must be free for a turn of `tokens` tokens with `hits` of them in memory."""
         pages = -(-tokens // self.page)
         if not self.parks:
-            return pages - hits // self.page
+            return pages - hits.tokens // self.page
         return pages - sum(shared.context.tokens // self.page for shared in path if shared.locks)
 
     def acquire(
-        self, now: float, holding: Holding, path: tuple[SharedKv, ...], hits: int, tokens: int
+        self, now: float, holding: Holding, path: tuple[SharedKv, ...], hits: Hits, tokens: int
     ) -> None:
         """Give a turn the memory for `tokens` tokens; `needed` pages are free.
 
         What the program's tail holds beyond the hits is stale and freed.
         """
-        tail = holding.context
-        tail.lease = None
-        kept = 0
-        if tail.tokens:
-            if _begins_with(path, holding.path):
-                kept = max(0, min(tail.start + tail.tokens, hits) - tail.start) // self.page
+        holding.context.lease = None
+        if holding.context.tokens:
             self._drop_tail(holding)
         self._lock(now, holding, path)
         shared_hits = sum(
-            min(shared.context.tokens, max(0, hits - shared.segment.start)) for shared in path
+            min(shared.context.tokens, max(0, hits.end - shared.segment.start)) for shared in path
         )
-        pages = -(-tokens // self.page) - shared_hits // self.page
-        holding.pages = max(pages, kept)
+        holding.pages = -(-tokens // self.page) - shared_hits // self.page
         self.used += holding.pages
 
     def share(self, holding: Holding, tokens: int) -> None:
@@ -171,6 +195,7 @@ class KvMemory:
         """A turn of `tokens` tokens leaves the batch: its private pages become idle."""
         context = holding.context
         context.start = self._shared_end(holding)
+        context.hole = 0
         context.tokens = max(0, -(-tokens // self.page) * self.page - context.start)
         context.used_s = now
         context.lease = None
@@ -184,12 +209,14 @@ class KvMemory:
                 self.idle[context] = None
         self._unlock(now, holding)
 
-    def evict(self, holding: Holding | None, context: Context, tokens: int) -> None:
-        """Take whole pages off the tail of an idle context.
+    def evict(self, holding: Holding | None, victim: Victim) -> None:
+        """Take whole pages off an idle context.
 
         Args:
-            holding: of the context's program; None for a shared segment.
+            holding: of the context's program; None for a shared segment, which has no other
+                front to go on from and gives its tail.
         """
+        context, tokens = victim.context, victim.tokens
         if holding is None:
             shared = self._shared_of[context]
             self._resize(shared, context.tokens - tokens)
@@ -200,6 +227,8 @@ class KvMemory:
             self._drop_tail(holding)
         else:
             context.tokens -= tokens
+            if victim.front:
+                context.hole += tokens
             self.used -= tokens // self.page
 
     def forget(self, holding: Holding, *, keep: bool) -> None:

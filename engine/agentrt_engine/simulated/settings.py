@@ -16,6 +16,8 @@ class EngineSettings:
         chunk_tokens: prefilled in one step at most.
         max_running: turns in the batch at most.
         page: tokens of a page of KV memory.
+        host_tokens: of host memory for copies of KV; 0 for no host tier. `costs.host_s` says
+            what a token costs that comes back from there.
     """
 
     costs: Costs
@@ -23,3 +25,4 @@ class EngineSettings:
     chunk_tokens: int = 8192
     max_running: int = 256
     page: int = 16
+    host_tokens: int = 0
