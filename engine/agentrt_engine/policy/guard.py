@@ -94,7 +94,7 @@ class Guard(BasePolicy):
     def open_gate(self, now: float, engine: EngineView) -> None:
         if not self._gated:
             return
-        left: float = engine.capacity_tokens
+        left = float(engine.capacity_tokens)
         price = self._lambda(now, engine)
         self._gate_key = math.inf
         last = -math.inf

@@ -183,8 +183,9 @@ class Policy(Protocol):
             backfill: a turn before it in the order is blocked.
 
         Returns:
-            what to evict, in order; an engine takes no more than `need`. None, or less than `need` in all: a turn to be started waits on, and
-            a turn in the batch gets what there is.
+            what to evict, in order; an engine takes no more than `need`. None, or less than
+            `need` in all: a turn to be started waits on, and a turn in the batch gets what there
+            is.
         """
 
     def preempt(self, now: float, running: Collection[Turn]) -> Turn:

@@ -7,14 +7,12 @@ ends and when the next page is needed have closed forms.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
 from math import sqrt
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
 class DecodeBatch(Generic[T]):
     """Turns that decode.
 
@@ -29,19 +27,18 @@ class DecodeBatch(Generic[T]):
         kv_tokens: theirs together.
     """
 
-    page: int
-    fixed: int
-    per_token: int
-    steps: int = 0
-    turns: int = 0
-    kv_tokens: int = 0
-    _growing: list[int] = field(default_factory=list)
-    _ends: list[tuple[int, int, T]] = field(default_factory=list)
-    _members: dict[int, tuple[T, int, int]] = field(default_factory=dict)
-    _serial: int = 0
-
-    def __post_init__(self) -> None:
-        self._growing = [0] * self.page
+    def __init__(self, page: int, fixed: int, per_token: int) -> None:
+        self.page = page
+        self.fixed = fixed
+        self.per_token = per_token
+        self.steps = 0
+        self.turns = 0
+        self.kv_tokens = 0
+        # By steps modulo the page: turns that need another page in such a step.
+        self._growing = [0] * page
+        self._ends: list[tuple[int, int, T]] = []
+        self._members: dict[int, tuple[T, int, int]] = {}
+        self._serial = 0
 
     def join(self, turn: T, length: int, steps: int) -> int:
         """A turn of `length` KV tokens decodes for `steps` more steps; returns its ticket."""
