@@ -9,6 +9,7 @@ is what keeps a full engine from evicting everybody in turn (thrash). The rest i
     cost(j)  = c1 + c2·p                seconds to prefill its last token, at position p, again
     rate(j)  = G(elapsed)               how soon it returns (`ToolDurations.return_rate`), or
                1 / (a·(r + 1))          if its turn waits at rank r; a: mean gap between admissions
+               with a copy in host memory at most λ·(seconds to bring the context back)
     λ        = φ / (KV tokens running)  what a token-second of memory is worth to the batch: φ is
                                         the fixed part of a step over the whole step (10 s means)
 
@@ -37,6 +38,9 @@ IDLE_S = 2.0
 
 #: A waiting turn is looked at again after this long, because prices change by themselves.
 RECHECK_S = 0.25
+
+#: Assumed to pass before a transfer from host memory begins, seconds.
+HOST_WAIT_S = 0.02
 
 #: Weight of a new gap in the mean gap between admissions.
 GAP_WEIGHT = 0.05
@@ -94,7 +98,7 @@ class Guard(BasePolicy):
     def open_gate(self, now: float, engine: EngineView) -> None:
         if not self._gated:
             return
-        left = float(engine.capacity_tokens)
+        left = float(max(engine.capacity_tokens, engine.host_tokens))
         price = self._lambda(now, engine)
         self._gate_key = math.inf
         last = -math.inf
@@ -180,7 +184,7 @@ class Guard(BasePolicy):
             owner = self._strongest(context)
             if owner is None:
                 ended.append(context)
-            elif (value := self._value(now, context, owner, engine)) < price:
+            elif (value := self._value(now, context, owner, engine, price)) < price:
                 cheap.append((value, order, context))
             elif running or self.key(owner) > key:
                 juniors.append((-self.key(owner), order, context))
@@ -210,9 +214,16 @@ class Guard(BasePolicy):
             return min(context.users, key=self.key, default=None)
         return None if context.program.phase is Phase.ENDED else context.program
 
-    def _value(self, now: float, context: Context, owner: Program, engine: EngineView) -> float:
+    def _value(
+        self, now: float, context: Context, owner: Program, engine: EngineView, price: float
+    ) -> float:
+        """GPU-seconds that keeping one more token of a context saves per second."""
         costs = engine.costs
         cost = costs.prefill_s + costs.position_s * context.end
+        if costs.host_s is not None and context.host_tokens >= context.tokens:
+            # Bringing it back keeps the memory waiting, not the GPU.
+            transfer_s = costs.host_s * context.tokens + HOST_WAIT_S
+            cost = min(cost, price * transfer_s)
         return cost * self._rate(now, owner, engine)
 
     def _rate(self, now: float, program: Program, engine: EngineView) -> float:

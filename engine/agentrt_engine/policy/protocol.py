@@ -77,6 +77,10 @@ class EngineView(Protocol):
         """KV memory."""
 
     @property
+    def host_tokens(self) -> int:
+        """Host memory for copies of KV; 0 without a host tier."""
+
+    @property
     def free_tokens(self) -> int:
         """Of it, holding nothing."""
 

@@ -6,26 +6,26 @@ loop jumps over all steps up to the next event; the result is the same as one st
 
 from __future__ import annotations
 
-import heapq
-from bisect import bisect_left, insort
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from enum import Enum
 
 from agentrt_engine.errors import PolicyStuck
 from agentrt_engine.outcome import Activity, Occupancy, ProgramOutcome
 from agentrt_engine.policy.program import Context, Phase, Program, Turn
-from agentrt_engine.policy.protocol import Costs, Gate, Memory, Policy, Rank, Victim
+from agentrt_engine.policy.protocol import Costs, Gate, Memory, Policy, Victim
 from agentrt_engine.simulated.arrivals import Arrivals
 from agentrt_engine.simulated.batch import DecodeBatch
 from agentrt_engine.simulated.clock import seconds, ticks
 from agentrt_engine.simulated.costs import TickCosts
+from agentrt_engine.simulated.events import Event, Events
 from agentrt_engine.simulated.host_tier import HostTier
 from agentrt_engine.simulated.isolated import Isolated
 from agentrt_engine.simulated.job import Job
+from agentrt_engine.simulated.ledger import Ledger
 from agentrt_engine.simulated.memory import Hits, KvMemory
 from agentrt_engine.simulated.recorder import Recorder
 from agentrt_engine.simulated.settings import EngineSettings
+from agentrt_engine.simulated.waiting_queue import WaitingQueue
 from agentrt_engine.simulated.workload import ProgramPlan
 
 #: Pages of an engine whose memory has no limit.
@@ -34,13 +34,6 @@ _UNLIMITED_PAGES = 2**50
 
 #: Rechecks in a row with nothing running and nothing to come, before a policy counts as stuck.
 MAX_FRUITLESS = 1000
-
-
-class _Event(Enum):
-    ARRIVAL = 0
-    RETURN = 1
-    RECHECK = 2
-    LOADED = 3
 
 
 class SimulatedEngine:
@@ -84,31 +77,28 @@ class SimulatedEngine:
             settings.page, self._ticks.fixed, self._ticks.decode
         )
         self._now = 0
-        self._events: list[tuple[int, int, _Event, Job | None]] = []
-        self._serial = 0
+        self._events = Events()
+        self._ledger = Ledger(self._ticks, policy)
         self._jobs: dict[str, Job] = {}
         self._programs: dict[str, Program] = {}
         self._running: dict[Turn, Job] = {}
         self._prefilling: deque[Job] = deque()
-        self._queue: list[tuple[Rank, int, Job]] = []
+        self._queue = WaitingQueue(policy, self._memory)
         self._changed = False
         self._recheck_at: int | None = None
         self._fruitless = 0
         self._outcomes: list[ProgramOutcome] = []
         self._copies: Counter[str] = Counter()
-        # Since the policy was last told: steps, time in them, Σ turns and Σ KV tokens over them.
-        self._steps = 0
-        self._step_time = 0
-        self._turn_steps = 0
-        self._kv_steps = 0
-        # GPU-seconds of fixed costs per decoding turn, summed over all steps so far.
-        self._fixed_share = 0.0
 
     # What a policy may ask.
 
     @property
     def capacity_tokens(self) -> int:
         return self._memory.pages * self._page
+
+    @property
+    def host_tokens(self) -> int:
+        return self._settings.host_tokens
 
     @property
     def free_tokens(self) -> int:
@@ -136,8 +126,7 @@ class SimulatedEngine:
         return len(self._queue)
 
     def position(self, program: Program) -> int:
-        job = self._jobs[program.program_id]
-        return bisect_left(self._queue, job.place)
+        return self._queue.position(self._jobs[program.program_id])
 
     def context(self, program: Program) -> Context:
         return self._jobs[program.program_id].holding.context
@@ -163,7 +152,7 @@ class SimulatedEngine:
             elif self._batch.turns:
                 self._decode()
             elif self._events:
-                self._now = self._events[0][0]
+                self._now = self._events.next_at
             elif self._queue:
                 raise self._stuck()
             else:
@@ -178,9 +167,9 @@ class SimulatedEngine:
 
     def _deliver_events(self) -> None:
         events = self._events
-        while events and events[0][0] <= self._now:
-            at, _serial, kind, job = heapq.heappop(events)
-            if kind is _Event.RECHECK:
+        while events and events.next_at <= self._now:
+            at, kind, job = events.pop()
+            if kind is Event.RECHECK:
                 self._recheck_at = None
                 self._changed = True
                 self._fruitless = 0 if self._running or events else self._fruitless + 1
@@ -188,9 +177,9 @@ class SimulatedEngine:
                     raise self._stuck()
             elif job is None:
                 raise AssertionError(f"an event {kind} without a program")
-            elif kind is _Event.ARRIVAL:
+            elif kind is Event.ARRIVAL:
                 self._started(job, at)
-            elif kind is _Event.RETURN:
+            elif kind is Event.RETURN:
                 self._awaited(job, at)
             else:
                 job.loading = False
@@ -203,7 +192,7 @@ class SimulatedEngine:
         copy = self._copies[plan.program_id]
         program_id = plan.program_id if copy == 1 else f"{plan.program_id}~{copy}"
         job = Job.of(plan, parent, program_id)
-        self._push(at, _Event.ARRIVAL, job)
+        self._events.add(at, Event.ARRIVAL, job)
 
     def _started(self, job: Job, at: int) -> None:
         program = job.program
@@ -242,12 +231,7 @@ class SimulatedEngine:
         self._wait(job)
 
     def _wait(self, job: Job) -> None:
-        self._serial += 1
-        rank: Rank = ()
-        if self._policy.ranks_are_fixed:
-            rank = self._policy.rank(seconds(self._now), job.queued)
-        job.place = (rank, self._serial)
-        insort(self._queue, (rank, self._serial, job))
+        self._queue.add(seconds(self._now), job)
         self._changed = True
         self._note(job, Activity.QUEUED)
 
@@ -277,7 +261,7 @@ class SimulatedEngine:
         policy.turn_ended(now_s, program)
         policy.tool_started(now_s, program, plan.tool)
         job.awaits = 1 + len(plan.waits_for)
-        self._push(self._now + plan.pause, _Event.RETURN, job)
+        self._events.add(self._now + plan.pause, Event.RETURN, job)
         for child in plan.waits_for:
             self._arrive_at(self._now, child, job)
         job.holding.context.lease = policy.lease(now_s, program, self)
@@ -322,18 +306,17 @@ class SimulatedEngine:
 
     def _admit(self) -> None:
         policy, queue = self._policy, self._queue
-        self._tell_steps()
+        self._ledger.tell_policy(seconds(self._now))
         if self._recorder and self._recorder.wants_sample(seconds(self._now)):
             self._recorder.sample(self._occupancy())
         if not queue:
             return
         now_s = seconds(self._now)
         policy.open_gate(now_s, self)
-        if not policy.ranks_are_fixed:
-            self._rank_again(now_s)
+        queue.rank_again(now_s)
         blocked = at = 0
         while at < len(queue) and len(self._running) < self._settings.max_running:
-            job = queue[at][2]
+            job = queue[at]
             gate = policy.admit(now_s, job.queued, self)
             if gate is Gate.CLOSED:
                 break
@@ -348,17 +331,7 @@ class SimulatedEngine:
                 at += 1
         if queue and policy.recheck_s is not None and self._recheck_at is None:
             self._recheck_at = self._now + ticks(policy.recheck_s)
-            self._push(self._recheck_at, _Event.RECHECK, None)
-
-    def _rank_again(self, now_s: float) -> None:
-        policy, queue = self._policy, self._queue
-        for at, (_rank, serial, job) in enumerate(queue):
-            if policy.needs_hits:
-                hits = self._memory.hits(job.holding, job.path, job.reusable)
-                job.queued.hit_tokens = hits.tokens
-            job.place = (policy.rank(now_s, job.queued), serial)
-            queue[at] = (*job.place, job)
-        queue.sort(key=lambda entry: entry[:2])
+            self._events.add(self._recheck_at, Event.RECHECK)
 
     def _start(self, now_s: float, job: Job, *, backfill: bool) -> bool:
         """Give a waiting turn its memory and put it into the batch, if there is enough."""
@@ -376,6 +349,7 @@ class SimulatedEngine:
         if need + reserve > memory.free and not self._make_room(now_s, job, need, backfill):
             return False
         loaded = self._worth_loading(job, hits, min(usable, last))
+        self._ledger.let_go(job, job.holding.context.tokens, now_s)
         memory.acquire(now_s, job.holding, job.path, hits, job.prompt)
         outcome, program = job.outcome, job.program
         if not turn.preempted:
@@ -391,7 +365,7 @@ class SimulatedEngine:
         self._running[turn] = job
         if loaded and self._host:
             job.loading = True
-            self._push(self._host.read(self._now, loaded), _Event.LOADED, job)
+            self._events.add(self._host.read(self._now, loaded), Event.LOADED, job)
         else:
             self._prefilling.append(job)
         self._note(job, Activity.PREFILL)
@@ -446,9 +420,7 @@ class SimulatedEngine:
                 job.turn.evicted = True
             if self._recorder:
                 self._recorder.evicted(program.arrival, seconds(self._now))
-            job.outcome.lost_tokens += tokens
-            lost_to = job.outcome.account.lost_to
-            lost_to[cause.program.program_id] = lost_to.get(cause.program.program_id, 0) + tokens
+            self._ledger.lost(job, tokens, cause, seconds(self._now))
 
     # Steps.
 
@@ -460,33 +432,34 @@ class SimulatedEngine:
             return
         budget = self._settings.chunk_tokens
         duration = costs.fixed + costs.decode * batch.kv_tokens
-        share = seconds(costs.fixed) / (batch.turns + len(self._prefilling))
-        finished: list[Job] = []
-        for job in self._prefilling:
-            account = job.outcome.account
-            account.prefill_s += share
+        served = self._served(budget)
+        sharers = batch.turns + len(served)
+        finished = 0
+        for job in served:
+            pays = sharers
             while job.todo and budget:
-                first, last = job.todo[0]
+                first, last = job.todo.pop(0)
                 end = min(last, first + budget)
-                split = max(first, min(end, job.reusable))
-                again, new = costs.prefill(first, split), costs.prefill(split, end)
-                account.recompute_s += seconds(again)
-                account.prefill_s += seconds(new)
-                duration += again + new
+                duration += self._ledger.prefilled(job, first, end, pays)
                 budget -= end - first
-                if end == last:
-                    del job.todo[0]
-                else:
-                    job.todo[0] = (end, last)
-            if not job.todo:
-                finished.append(job)
-            if not budget:
-                break
-        self._advance(1, duration, share)
-        for job in finished:
-            self._prefilling.popleft()
-            self._prefilled(job)
+                pays = 0
+                if end < last:
+                    job.todo.insert(0, (end, last))
+            finished += not job.todo
+        self._advance(1, duration, sharers)
+        for _ in range(finished):
+            self._prefilled(self._prefilling.popleft())
         self._finish_decoded()
+
+    def _served(self, budget: int) -> list[Job]:
+        """The turns that a step prefills, the earliest admitted first."""
+        served = []
+        for job in self._prefilling:
+            if budget <= 0:
+                break
+            served.append(job)
+            budget -= sum(last - first for first, last in job.todo)
+        return served
 
     def _prefilled(self, job: Job) -> None:
         """A prompt is computed and the first token generated."""
@@ -499,7 +472,7 @@ class SimulatedEngine:
             job.outcome.ttft_s.append(seconds(self._now) - job.queued.queued_s)
         job.left -= 1
         job.ticket = self._batch.join(job, job.prompt, job.left)
-        job.fixed_share = self._fixed_share
+        self._ledger.decodes(job)
         self._note(job, Activity.DECODE)
 
     def _leave_batch(self, job: Job) -> int:
@@ -507,14 +480,19 @@ class SimulatedEngine:
         length = self._batch.leave(job.ticket)
         job.ticket = 0
         steps = length - job.prompt
-        attention = self._ticks.decode * (steps * job.prompt + steps * (steps - 1) // 2)
-        job.outcome.account.decode_s += self._fixed_share - job.fixed_share + seconds(attention)
+        self._ledger.decoded(job, steps)
         job.program.served_tokens += steps
         del self._running[job.queued]
-        self._memory.release(seconds(self._now), job.holding, length)
+        self._release(job, length)
+        return steps
+
+    def _release(self, job: Job, tokens: int) -> None:
+        """The KV of a turn that left the batch becomes idle."""
+        now_s = seconds(self._now)
+        self._memory.release(now_s, job.holding, tokens)
+        self._ledger.holds(job, now_s)
         if self._host:
             self._host.write(job.holding.context, self._drop_host)
-        return steps
 
     def _drop_host(self, copies: Collection[Context]) -> Context:
         return self._policy.drop_host(seconds(self._now), copies)
@@ -524,12 +502,12 @@ class SimulatedEngine:
         batch = self._batch
         limit = 1 if self._stepwise else batch.steps_to_end()
         if self._events:
-            limit = batch.steps_until(self._events[0][0] - self._now, limit)
+            limit = batch.steps_until(self._events.next_at - self._now, limit)
         room = batch.steps_within(self._memory.free, limit)
         if not room:
             self._need_pages(min(limit, self._page))
             return
-        self._advance(room, batch.duration(room), room * seconds(self._ticks.fixed) / batch.turns)
+        self._advance(room, batch.duration(room), batch.turns)
         self._finish_decoded()
 
     def _need_pages(self, steps: int) -> None:
@@ -565,7 +543,7 @@ class SimulatedEngine:
             self._prefilling.remove(job)
             del self._running[job.queued]
             kept = self._memory.shrink(job.holding, job.todo[0][0])
-            self._memory.release(seconds(self._now), job.holding, kept)
+            self._release(job, kept)
             job.reusable = max(job.reusable, job.todo[0][0])
         job.outcome.preemptions += 1
         job.queued.preempted = True
@@ -573,37 +551,17 @@ class SimulatedEngine:
         job.program.phase = Phase.PREEMPTED
         self._wait(job)
 
-    def _advance(self, steps: int, duration: int, share: float) -> None:
+    def _advance(self, steps: int, duration: int, sharers: int) -> None:
         batch = self._batch
         self._memory.used += batch.pages_for(steps)
-        self._steps += steps
-        self._step_time += duration
-        self._turn_steps += steps * len(self._running)
-        self._kv_steps += steps * batch.kv_tokens + batch.turns * (steps * (steps - 1) // 2)
-        self._fixed_share += share
+        kv_steps = steps * batch.kv_tokens + batch.turns * (steps * (steps - 1) // 2)
+        self._ledger.stepped(steps, duration, len(self._running), kv_steps, sharers)
         batch.advance(steps)
         self._now += duration
 
     def _finish_decoded(self) -> None:
         for job in self._batch.ended():
             self._end_turn(job)
-
-    def _tell_steps(self) -> None:
-        """Report the steps since the last time to the policy."""
-        steps = self._steps
-        if steps:
-            self._policy.stepped(
-                seconds(self._now),
-                seconds(self._step_time),
-                self._turn_steps / steps,
-                self._kv_steps / steps,
-                steps * self._ticks.fixed / self._step_time,
-            )
-            self._steps = self._step_time = self._turn_steps = self._kv_steps = 0
-
-    def _push(self, at: int, kind: _Event, job: Job | None) -> None:
-        self._serial += 1
-        heapq.heappush(self._events, (at, self._serial, kind, job))
 
     def _note(self, job: Job, activity: Activity) -> None:
         if self._recorder:

@@ -26,7 +26,8 @@ class Job:
         loading: its copy is on the way from host memory.
         left: tokens to generate.
         ticket: its ticket in the decoding batch; 0 while it is not there.
-        fixed_share: the engine's running total when it began to decode.
+        fixed_share: the ledger's running total when it began to decode.
+        held_from_s, held_from_price: when its KV became idle, and the ledger's total then.
         awaits: children that run, and one for the pause itself.
         lost: KV of it was evicted since its last turn.
     """
@@ -47,6 +48,8 @@ class Job:
     left: int = 0
     ticket: int = 0
     fixed_share: float = 0.0
+    held_from_s: float = 0.0
+    held_from_price: float = 0.0
     awaits: int = 0
     lost: bool = False
 
