@@ -3,7 +3,9 @@
     AgentrtError
     ├── SettingError            a value the user gave is not usable
     │   ├── UnknownPolicy
+    │   ├── ProfileError        a cost profile does not exist or cannot be used
     │   └── UnsupportedPython
+    ├── PolicyStuck             a policy admits nothing although nothing runs
     ├── ModelError
     │   ├── ModelNotFound
     │   ├── ModelCorrupt

@@ -34,8 +34,11 @@ def of_language(*languages: str) -> list[Block]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a reader stands: a folder with the examples."""
+    """Where a reader stands: a folder with the examples and the traces."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "traces").mkdir()
+    for trace in (ROOT / "traces").glob("*.jsonl*"):
+        (tmp_path / "traces" / trace.name).symlink_to(trace)
     return tmp_path
 
 

@@ -20,6 +20,7 @@ from agentrt_engine.policy.lpm import Lpm
 from agentrt_engine.policy.lru import Lru
 from agentrt_engine.policy.oracle import InfiniteKv, OraclePauses, OracleRetention, OracleWork
 from agentrt_engine.policy.plas import Plas
+from agentrt_engine.policy.policy_file import SUFFIX, load_policy_file
 from agentrt_engine.policy.program_fcfs import ProgramFcfs
 from agentrt_engine.policy.protocol import Policy
 from agentrt_engine.policy.static_cap import StaticCap
@@ -73,7 +74,7 @@ def make_order(name: str) -> Policy:
     policy = make_policy(name)
     if not policy.order_only:
         raise UnknownPolicy(
-            f"policy {name!r} decides about KV, which only `agentrt replay` can act on so far: "
+            f"policy {name!r} decides about KV, which only agentrt replay can act on so far: "
             f"expected one of {', '.join(order_names())}"
         )
     return policy
@@ -82,21 +83,30 @@ def make_order(name: str) -> Policy:
 def make_policy(specification: str) -> Policy:
     """A new policy: its name, and after a colon the parameters that differ from its defaults.
 
+    Instead of a name, a Python file that defines a policy.
+
     Raises:
         UnknownPolicy: there is no such policy or parameter, or the value does not fit.
     """
     name, _, parameters = specification.partition(":")
+    if name.endswith(SUFFIX):
+        return _configured(specification, load_policy_file(name), parameters)
     if name not in _POLICIES:
         near = get_close_matches(name, _POLICIES, n=1)
         raise UnknownPolicy(
             f"unknown policy {name!r}: expected one of {', '.join(_POLICIES)}",
             hint=f"did you mean {near[0]}?" if near else "",
         )
-    policy = _POLICIES[name]
+    return _configured(specification, _POLICIES[name], parameters)
+
+
+def _configured(specification: str, policy: Callable[..., Policy], parameters: str) -> Policy:
     values = {}
+    name = specification.partition(":")[0]
     for assignment in filter(None, parameters.split(",")):
         parameter, _, value = assignment.partition("=")
-        values[parameter] = _parse(name, policy, parameter.strip(), value.strip())
+        parameter = parameter.strip()
+        values[parameter] = _parse(name, policy, parameter, value.strip())
     try:
         return policy(**values)
     except ValueError as error:
@@ -105,12 +115,16 @@ def make_policy(specification: str) -> Policy:
 
 def policy_parameters(name: str) -> dict[str, Any]:
     """The parameters of a policy and their defaults."""
-    signature = inspect.signature(_POLICIES[name])
+    return _parameters(_POLICIES[name])
+
+
+def _parameters(policy: Callable[..., Policy]) -> dict[str, Any]:
+    signature = inspect.signature(policy)
     return {parameter.name: parameter.default for parameter in signature.parameters.values()}
 
 
 def _parse(name: str, policy: Callable[..., Policy], parameter: str, text: str) -> Any:
-    known = policy_parameters(name)
+    known = _parameters(policy)
     if parameter not in known:
         expected = f"expected {', '.join(known)}" if known else "it has none"
         raise UnknownPolicy(f"policy {name} has no parameter {parameter!r}: {expected}")

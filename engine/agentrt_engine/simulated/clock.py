@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-TICKS_PER_S: Final = 10**12
+#: A float, because compiled code rounds int / int differently from 2**53 ticks on.
+TICKS_PER_S: Final = 1e12
 
 
 def ticks(seconds: float) -> int:

@@ -23,9 +23,16 @@ class Isolated:
         """Engine time of the turns from `turn` on, virtual time."""
         left = self._service.get(plan)
         if left is None:
+            kept = 0
+            services = []
+            for planned in plan.turns:
+                services.append(self._service_of(planned, kept))
+                # The last token is generated but never computed.
+                length = planned.input_tokens + planned.output_tokens - 1
+                kept = -(-length // self._page) * self._page
             left = [0]
-            for planned in reversed(plan.turns):
-                left.append(left[-1] + self._service_of(planned))
+            for service in reversed(services):
+                left.append(left[-1] + service)
             left.reverse()
             self._service[plan] = left
         return left[turn]
@@ -37,9 +44,10 @@ class Isolated:
             for turn in plan.turns[:-1]
         )
 
-    def _service_of(self, turn: TurnPlan) -> int:
+    def _service_of(self, turn: TurnPlan, kept: int) -> int:
+        """Of a turn, `kept` tokens of the one before being in memory."""
         costs, prompt = self._costs, turn.input_tokens
-        hits = min(turn.reusable_tokens, prompt - 1) // self._page * self._page
+        hits = min(turn.reusable_tokens, prompt - 1, kept) // self._page * self._page
         decodes = turn.output_tokens - 1
         return (
             -(-(prompt - hits) // self._chunk) * costs.fixed

@@ -132,7 +132,8 @@ def _blocks(record: ProgramRecord, turn: TurnRecord) -> list[tuple[Hashable, int
     if turn.hash_ids and record.block_tokens:
         whole = turn.input_tokens // record.block_tokens
         return [((adapter, block), record.block_tokens) for block in turn.hash_ids[:whole]]
-    if record.prefix_id is not None and record.prefix_tokens:
-        tokens = min(record.prefix_tokens, turn.input_tokens)
-        return [((adapter, record.prefix_id), tokens)]
+    tokens = record.prefix_tokens
+    if record.prefix_id is not None and tokens and tokens <= turn.input_tokens:
+        # A block is all there or not: one of another length is another block.
+        return [((adapter, record.prefix_id, tokens), tokens)]
     return []
