@@ -28,9 +28,7 @@ def guard_at(price: float, **parameters: float) -> Guard:
 def busy(*members: Program, queue: tuple[Program, ...] = ()) -> FakeEngine:
     """An engine in which a program far behind all others runs."""
     other = program(999, Phase.RUNNING)
-    return FakeEngine(
-        programs=programs(*members, other), running=[turn(other)], queue=list(queue)
-    )
+    return FakeEngine(programs=programs(*members, other), running=[turn(other)], queue=list(queue))
 
 
 def yielded(
@@ -170,12 +168,12 @@ def test_nobody_yields_to_a_junior_but_for_the_price(
         return
     assert sum(victim.tokens for victim in victims) == need
     for victim in victims:
-        owner = victim.context.program
-        assert owner is not None
-        assert owner.returns_s is not None
-        worth = (COSTS.prefill_s + COSTS.position_s * 100) / (owner.returns_s - NOW)
+        loser = victim.context.program
+        assert loser is not None
+        assert loser.returns_s is not None
+        worth = (COSTS.prefill_s + COSTS.position_s * 100) / (loser.returns_s - NOW)
         below = worth < price * 1.000001 and not backfill
-        assert owner.arrival > head or below
+        assert loser.arrival > head or below
 
 
 def test_headroom_is_kept_while_something_runs_and_more_from_newcomers() -> None:
@@ -277,7 +275,7 @@ def test_a_lease_ends_when_the_kv_is_not_worth_its_price_and_never_beyond_break_
 
 def test_without_a_price_a_lease_has_no_end() -> None:
     owner = program(1)
-    lease = guard_at(0.0, price=0.0).lease(NOW, owner, busy(owner))
+    lease = Guard(price=0).lease(NOW, owner, busy(owner))
     assert lease is not None
     assert lease.until_s == math.inf
 

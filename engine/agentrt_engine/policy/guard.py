@@ -102,12 +102,15 @@ class Guard(BasePolicy):
         price = self._lambda(now, engine)
         self._gate_key = math.inf
         last = -math.inf
+        # Always at least one, and one that can start if nothing runs.
+        lets_in = bool(engine.running)
         for program in self.by_key(engine):
             left -= self._weight(now, program, engine, price)
-            if left < 0 and last > -math.inf:
+            if left < 0 and last > -math.inf and lets_in:
                 self._gate_key = last
                 break
             last = self.key(program)
+            lets_in = lets_in or program.phase is not Phase.PAUSED
 
     def by_key(self, engine: EngineView) -> Iterable[Program]:
         """The live programs in the order of their keys."""
@@ -231,8 +234,9 @@ class Guard(BasePolicy):
         if program.phase is not Phase.PAUSED:
             rank = 0 if program.phase is Phase.RUNNING else engine.position(program)
             return 1 / (self._admission_gap_s * (rank + 1))
-        if program.children:
-            return min(self._rate(now, child, engine) for child in program.children)
+        live = [child for child in program.children if child.phase is not Phase.ENDED]
+        if live:
+            return min(self._rate(now, child, engine) for child in live)
         if program.returns_s is not None:
             return 1 / max(program.returns_s - now, 1e-3)
         return self._durations.return_rate(program.tool or "", now - program.paused_s)

@@ -29,6 +29,9 @@ class StaticCap(ProgramFcfs):
     def admit(self, now: float, turn: Turn, engine: EngineView) -> Gate:
         if turn.program in self._active or len(self._active) < self._most:
             return Gate.OPEN
+        # Or a program would wait for its children and they for it.
+        if any(turn.program in program.children for program in self._active):
+            return Gate.OPEN
         return Gate.LATER
 
     def turn_started(self, now: float, turn: Turn, *, cached: bool) -> None:

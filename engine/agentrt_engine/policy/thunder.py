@@ -9,6 +9,7 @@ from its description.
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import islice
 
 from agentrt_engine.policy.base import BasePolicy, least_recently_used, take
 from agentrt_engine.policy.output_length import OutputLength
@@ -40,8 +41,11 @@ class Thunder(BasePolicy):
             if size[program] <= room:
                 self._active.add(program)
                 room -= size[program]
-        if not self._active and inactive:
-            self._active.add(inactive[0])
+        if engine.running or any(program.phase is not Phase.PAUSED for program in self._active):
+            return
+        # All that are active wait, perhaps for others: one of those has to start.
+        waiting = (program for program in inactive if program.phase is not Phase.PAUSED)
+        self._active.update(islice(waiting, 1))
 
     def _working_set(self, program: Program) -> float:
         if program.phase is Phase.PAUSED:

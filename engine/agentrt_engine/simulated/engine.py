@@ -341,7 +341,7 @@ class SimulatedEngine:
         last = (job.prompt - 1) // self._page * self._page
         if hits.end > last:
             hits = Hits(last)
-        need = memory.needed(job.path, hits, job.prompt + 1)
+        need = memory.needed(job.holding, job.path, hits, job.prompt + 1)
         if turn.preempted:
             # Or it would be taken out again at the next page that somebody needs.
             need += self._batch.turns
@@ -391,11 +391,14 @@ class SimulatedEngine:
         own.add(job.holding.context)
         idle = [context for context in memory.idle if context not in own]
         missing = (need - memory.free) * self._page
-        yielded = self._policy.reclaim(now_s, turn, missing, idle, self, backfill=backfill)
-        if yielded is None or sum(victim.tokens for victim in yielded) < missing:
+        # What several programs share can go only after what lies behind it, in another round.
+        there = sum(context.tokens for context in idle)
+        ask = there if 0 < there < missing and not self._running else missing
+        yielded = self._policy.reclaim(now_s, turn, ask, idle, self, backfill=backfill)
+        if yielded is None or sum(victim.tokens for victim in yielded) < ask:
             return False
-        self._evict(yielded, missing, job)
-        return True
+        self._evict(yielded, ask, job)
+        return ask == missing or self._make_room(now_s, job, need, backfill)
 
     def _evict(self, yielded: Sequence[Victim], most: int, cause: Job) -> None:
         for victim in yielded:
@@ -468,7 +471,7 @@ class SimulatedEngine:
             for shared in job.path:
                 if shared.context.host_tokens < shared.context.tokens:
                     self._host.write(shared.context, self._drop_host)
-        if not job.queued.preempted:
+        if len(job.outcome.ttft_s) == job.turn_index:
             job.outcome.ttft_s.append(seconds(self._now) - job.queued.queued_s)
         job.left -= 1
         job.ticket = self._batch.join(job, job.prompt, job.left)
@@ -500,13 +503,15 @@ class SimulatedEngine:
     def _decode(self) -> None:
         """All decode steps up to the next event at once."""
         batch = self._batch
-        limit = 1 if self._stepwise else batch.steps_to_end()
+        limit = batch.steps_to_end()
         if self._events:
             limit = batch.steps_until(self._events.next_at - self._now, limit)
         room = batch.steps_within(self._memory.free, limit)
         if not room:
             self._need_pages(min(limit, self._page))
             return
+        if self._stepwise:
+            room = 1
         self._advance(room, batch.duration(room), batch.turns)
         self._finish_decoded()
 

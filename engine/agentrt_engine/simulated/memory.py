@@ -139,12 +139,22 @@ class KvMemory:
             found = max(found, min(tail.start + tail.host_tokens, reusable))
         return found // self.page * self.page
 
-    def needed(self, path: tuple[SharedKv, ...], hits: Hits, tokens: int) -> int:
-        """Pages that must be free for a turn of `tokens` tokens with `hits` of them in memory."""
+    def needed(self, holding: Holding, path: tuple[SharedKv, ...], hits: Hits, tokens: int) -> int:
+        """Pages that must be free for a turn of `tokens` tokens with `hits` of them in memory.
+
+        The pages of the program's own tail count as free: what it holds beyond the hits goes.
+        """
         pages = -(-tokens // self.page)
-        if not self.parks:
-            return pages - hits.tokens // self.page
-        return pages - sum(shared.context.tokens // self.page for shared in path if shared.locks)
+        if self.parks:
+            locked = (shared.context.tokens for shared in path if shared.locks)
+            return pages - sum(locked) // self.page
+        return pages - (self._shared_hits(path, hits) + holding.context.tokens) // self.page
+
+    @staticmethod
+    def _shared_hits(path: tuple[SharedKv, ...], hits: Hits) -> int:
+        return sum(
+            min(shared.context.tokens, max(0, hits.end - shared.segment.start)) for shared in path
+        )
 
     def acquire(
         self, now: float, holding: Holding, path: tuple[SharedKv, ...], hits: Hits, tokens: int
@@ -157,10 +167,7 @@ class KvMemory:
         if holding.context.tokens:
             self._drop_tail(holding)
         self._lock(now, holding, path)
-        shared_hits = sum(
-            min(shared.context.tokens, max(0, hits.end - shared.segment.start)) for shared in path
-        )
-        holding.pages = -(-tokens // self.page) - shared_hits // self.page
+        holding.pages = -(-tokens // self.page) - self._shared_hits(path, hits) // self.page
         self.used += holding.pages
 
     def share(self, holding: Holding, tokens: int) -> None:
