@@ -27,7 +27,7 @@ check: $(VENV)/installed-dev ## Lint, format, types and import rules
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/mypy tests examples docs/benchmarks/cpu_attention.py
+	$(BIN)/mypy tests examples docs/benchmarks
 	$(BIN)/lint-imports
 
 # Both look for themselves whether anything is to be done, in less than a second.

@@ -18,6 +18,8 @@ from cyclopts import App, CycloptsError, Parameter
 
 from agentrt.cli import console, engine, models, trace
 from agentrt.cli.doctor import doctor
+from agentrt.cli.plan import plan
+from agentrt.cli.replay import replay
 from agentrt.cli.run import run as run_command
 from agentrt.cli.serve import serve
 from agentrt.cli.settings import settings_sources
@@ -49,6 +51,10 @@ From nothing to a running agent:
     agentrt models fetch
     agentrt run examples/repo_detective.py -n 6
 
+Which policy, how much KV memory? On a trace, without a GPU:
+
+    agentrt replay traces/repo_detective.jsonl --kv-tokens 4k
+
 Every option can also be set by a variable, AGENTRT_ENGINE_INSTALL_DEVICE=cpu, or in a file
 agentrt.toml here or in a parent folder, [engine.install] device = "cpu". A flag wins over a
 variable, a variable over a file."""
@@ -66,7 +72,7 @@ def build_app() -> App:
         error_console=console.err,
         suppress_keyboard_interrupt=False,
     )
-    for command in (doctor, engine.app, models.app, run_command, serve, trace.app):
+    for command in (doctor, engine.app, models.app, plan, replay, run_command, serve, trace.app):
         app.command(command)
     for entry in entry_points(group=COMMAND_GROUP):
         app.command(
@@ -91,6 +97,7 @@ def build_app() -> App:
         return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
 
     app.meta.default(launch)
+    app.meta.suppress_keyboard_interrupt = False
     return app
 
 

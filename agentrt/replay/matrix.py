@@ -70,6 +70,11 @@ def run_one(simulation: Simulation, run: Run, report: Report) -> RunOutcome:
         arrivals = ClosedLoop(plans, run.concurrency)
     else:
         raise ValueError("a list without arrivals needs a concurrency")
+
+    def ended(number: int, total: int) -> None:
+        # Children count here, but not in the list.
+        report(min(len(plans), len(plans) * number // max(1, total)))
+
     outcome = simulate(
         arrivals,
         make_policy(run.policy),
@@ -77,7 +82,11 @@ def run_one(simulation: Simulation, run: Run, report: Report) -> RunOutcome:
         specification=run.policy,
         seed=run.programs.seed,
         record=run.record,
-        on_progress=lambda ended, _total: report(ended),
+        # Children count there, but not in the list.
+        on_progress=lambda ended, total: report(
+            min(len(plans), len(plans) * ended // max(1, total))
+        ),
     )
+    report(len(plans))
     outcome.excluded = simulation.excluded
     return outcome

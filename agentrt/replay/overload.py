@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 from statistics import fmean, median, pstdev
 
@@ -17,13 +18,22 @@ from agentrt_engine.outcome import RunOutcome
 
 #: Fewer arrivals in the second half of a run tell nothing.
 LEAST_ARRIVALS = 10
-#: At least this part of the arrivals of the second half must have piled up.
+#: At least this part of the arrivals of the second half must have piled up, and at least the
+#: square root of their number, by which a random number of arrivals varies.
 LEAST_SHARE = 0.05
 #: At the end, working the excess off at the arrival rate must take at least this many times the
 #: mean time of a program alone.
 LEAST_DRAIN = 0.5
-#: The rise must exceed this many standard errors.
+#: The same for a backlog that grew over the whole run but not over its second half: either it
+#: paused by chance, or it has come to a level at which programs mostly wait.
+LEAST_DRAIN_OF_ALL = 3.0
+#: The rise must exceed this many standard errors …
 LEAST_ERRORS = 2.0
+#: … unless this part of all arrivals is in excess at the end.
+LARGE_SHARE = 0.25
+#: Programs that all come before any could end are too many if the last of them ends so many times
+#: later than it would alone.
+BURST_DRAIN = 3.0
 
 
 def is_overloaded(run: RunOutcome) -> bool:
@@ -33,29 +43,63 @@ def is_overloaded(run: RunOutcome) -> bool:
         return False
     alone = _alone(run, times)
     excess = [count - there for (_time, count), there in zip(run.backlog, alone, strict=True)]
+    if _is_burst(run, times[-1]):
+        return True
     half = len(times) // 2
-    arrivals = sum(times[half] < program.arrival_s <= times[-1] for program in run.programs)
-    return grows(times[half:], excess[half:], arrivals=arrivals, alone=fmean(alone[half:]))
+    earlier = sum(program.arrival_s <= times[half] for program in run.programs)
+    late = Stretch(times[half:], excess[half:], len(run.programs) - earlier, fmean(alone[half:]))
+    whole = Stretch(times, excess, len(run.programs), fmean(alone))
+    return grows(late, of=whole.arrivals) or grows(whole, least_drain=LEAST_DRAIN_OF_ALL)
 
 
-def grows(
-    times: Sequence[float], excess: Sequence[float], *, arrivals: int, alone: float
-) -> bool:
-    """Whether an excess rises, by more than chance, and matters.
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a run.
 
-    Args:
+    Attributes:
         times: evenly spaced, at least two.
-        excess: programs beyond those that would be there if each ran alone.
-        arrivals: programs that arrived in that time.
+        excess: programs beyond those that would be there if each ran alone, at these times.
+        arrivals: programs that arrived in it.
         alone: mean number of programs that would be there if each ran alone.
     """
+
+    times: Sequence[float]
+    excess: Sequence[float]
+    arrivals: int
+    alone: float
+
+
+def grows(stretch: Stretch, *, of: int | None = None, least_drain: float = LEAST_DRAIN) -> bool:
+    """Whether the excess rises, by more than chance, and matters.
+
+    Args:
+        of: arrivals until its end, if it is not the whole run.
+        least_drain: what working off the excess must take, in mean times alone.
+    """
+    times, excess, arrivals = stretch.times, stretch.excess, stretch.arrivals
     rise = theil_sen(times, excess) * (times[-1] - times[0])
     last = median(excess[-max(1, len(excess) // 5) :])
-    return (
+    matters = (
         arrivals >= LEAST_ARRIVALS
-        and rise >= LEAST_SHARE * arrivals
-        and last >= LEAST_DRAIN * alone  # both times the arrival rate, by Little's law
-        and rise > LEAST_ERRORS * _standard_error(times, excess)
+        and rise >= max(LEAST_SHARE * arrivals, math.sqrt(arrivals))
+        # Both over the arrival rate are times, by Little's law.
+        and last >= least_drain * stretch.alone
+    )
+    return matters and (
+        last >= LARGE_SHARE * (of or arrivals)
+        or rise > LEAST_ERRORS * _standard_error(times, excess)
+    )
+
+
+def _is_burst(run: RunOutcome, last_s: float) -> bool:
+    """Whether too many programs came in a time too short for a backlog to show a trend."""
+    ends = [program.end_s for program in run.programs if program.end_s is not None]
+    left = len(run.programs) - sum(end <= last_s for end in ends)
+    alone_s = max(program.arrival_s + program.isolated_s for program in run.programs) - last_s
+    return (
+        len(run.programs) >= 2 * LEAST_ARRIVALS
+        and left >= LARGE_SHARE * len(run.programs)
+        and max(ends, default=math.inf) - last_s > BURST_DRAIN * alone_s
     )
 
 

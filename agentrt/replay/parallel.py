@@ -8,9 +8,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from agentrt.errors import ReplayError
@@ -79,7 +80,8 @@ def _in_processes(
     earlier = multiprocessing.active_children()
     pool = ProcessPoolExecutor(workers, context, _prepare, (shared, progress))
     try:
-        futures = [pool.submit(_call, function, index, item) for index, item in enumerate(items)]
+        with _interrupts_blocked():
+            futures = [pool.submit(_call, function, n, item) for n, item in enumerate(items)]
         waiting = set(futures)
         while waiting:
             done, waiting = wait(waiting, _POLL_S)
@@ -102,6 +104,19 @@ def _in_processes(
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Processes started in the block never see Ctrl-C; this one does, after the block.
+
+    A terminal sends it to all processes, but it is the parent that ends the workers.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 #: What `_call` works with in a worker process.
 _shared: Any = None
 _progress: Any = None
@@ -109,10 +124,8 @@ _progress: Any = None
 
 def _prepare(shared: object, progress: object) -> None:
     """First thing in a worker process."""
-    global _shared, _progress  # noqa: PLW0603
+    global _shared, _progress
     _shared, _progress = shared, progress
-    # A terminal sends Ctrl-C to all processes; the parent ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _call(function: Callable[[Any, Item, Report], Result], index: int, item: Item) -> Result:

@@ -46,3 +46,19 @@ def seed_list(texts: Iterable[str]) -> list[int]:
             )
         seeds += range(int(match[1]), last + 1)
     return list(dict.fromkeys(seeds))
+
+
+def whole_numbers(option: str, text: str) -> list[int]:
+    """Numbers from `4,8,16`, each at least 1, in rising order, each once.
+
+    Raises:
+        SettingError: a piece is no such number.
+    """
+    pieces = [piece.strip() for piece in text.split(",")]
+    for piece in pieces:
+        if not piece.isdecimal() or int(piece) < 1:
+            raise SettingError(
+                f"{option} {text}: {piece!r} is not a whole number from 1 on",
+                hint=f"e.g. {option} 4,8,16,32",
+            )
+    return sorted({int(piece) for piece in pieces})

@@ -69,15 +69,16 @@ def described(trace: Trace, files: Sequence[str], workload: Workload) -> dict[st
         "files": list(files),
         "format": trace.format,
         "programs": len(workload.plans),
-        "turns": sum(map(_turns, workload.plans)),
+        "turns": sum(map(count_turns, workload.plans)),
         "children": workload.children,
         "excluded": len(workload.left_out),
     }
 
 
-def _turns(plan: ProgramPlan) -> int:
+def count_turns(plan: ProgramPlan) -> int:
     """Turns of a program and of its children."""
-    return len(plan.turns) + sum(_turns(child) for turn in plan.turns for child in turn.waits_for)
+    children = (child for turn in plan.turns for child in turn.waits_for)
+    return len(plan.turns) + sum(map(count_turns, children))
 
 
 def _descendants(plan: ProgramPlan) -> int:

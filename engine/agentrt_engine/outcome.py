@@ -17,9 +17,11 @@ class ProgramOutcome:
         arrival_s: when its first turn was asked for.
         end_s: when its last turn ended; None if it never did.
         isolated_s: what it would take alone on the engine with nothing ever evicted.
+        parent_id: the program that waited for it; None for a program of its own.
         ttft_s: per turn, from the request to the first generated token.
-        new_tokens: prompt tokens that no earlier turn can have left in the cache.
-        reusable_tokens: prompt tokens that an earlier turn left in the cache.
+        new_tokens: prompt tokens that nobody had computed before.
+        reusable_tokens: prompt tokens that a turn of this program left in the cache, or of another
+            one with the same prefix.
         hit_tokens: those of them that were still there.
         host_hit_tokens: those of them that came back from host memory.
         output_tokens: generated tokens.
@@ -33,6 +35,7 @@ class ProgramOutcome:
     arrival_s: float
     end_s: float | None = None
     isolated_s: float = 0.0
+    parent_id: str | None = None
     ttft_s: list[float] = field(default_factory=list)
     turns: int = 0
     new_tokens: int = 0
@@ -167,3 +170,8 @@ class RunOutcome:
     steps: int = 0
     wall_s: float = 0.0
     timeline: Timeline | None = None
+
+    @property
+    def jobs(self) -> list[ProgramOutcome]:
+        """The programs that arrived by themselves; children are part of their parents."""
+        return [program for program in self.programs if program.parent_id is None]

@@ -229,14 +229,14 @@ def test_a_pause_counts_at_the_gate_only_while_its_kv_is_worth_its_price() -> No
         assert opened(free_guard(1e-5), busy(paused, waiting))["p1"] is gate
 
 
-def test_a_preempted_turn_outside_the_gate_holds_up_nobody() -> None:
+def test_a_preempted_turn_keeps_its_programs_place() -> None:
     waiting = [program(arrival, Phase.WAITING, prompt=900) for arrival in range(2)]
     guard = Guard()
-    engine = FakeEngine(programs=programs(*waiting))
-    guard.open_gate(NOW, engine)
+    guard.open_gate(NOW, FakeEngine(programs=programs(*waiting)))
     outside = turn(waiting[1])
     outside.preempted = True
-    assert guard.admit(NOW, outside, engine) is Gate.LATER
+    assert guard.rank(NOW, turn(waiting[0])) < guard.rank(NOW, outside)
+    assert guard.admit(NOW, outside, FakeEngine(programs=programs(*waiting))) is Gate.CLOSED
 
 
 def test_a_parents_kv_is_worth_what_the_last_of_its_children_that_still_runs_says() -> None:

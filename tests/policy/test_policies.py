@@ -132,6 +132,6 @@ def test_plas_puts_the_program_with_the_least_service_first() -> None:
     assert names(order("plas", [turn("a", 0, served=900), turn("b", 1, served=100)])) == "ba"
 
 
-@pytest.mark.parametrize("name", ["lru", "lpm", "program-fcfs", "plas", "continuum", "guard"])
+@pytest.mark.parametrize("name", ["lru", "lpm", "program-fcfs", "plas", "continuum"])
 def test_preempted_turns_go_first(name: str) -> None:
     assert names(order(name, [turn("a", 0, 1.0), turn("p", 7, 3.0, preempted=True)])) == "pa"

@@ -117,6 +117,7 @@ def test_a_run_is_recorded_in_the_trace_format(tmp_path: Path, name: str) -> Non
     assert last.new_tokens == last.input_tokens - first.input_tokens - first.output_tokens
     assert last.new_tokens == len("cat")  # the scripted engine counts characters
     assert [used.name for used in first.tools] == ["lookup"]
+    assert first.pause_s is not None and first.tools[0].seconds is not None
     assert first.pause_s >= first.tools[0].seconds
 
 

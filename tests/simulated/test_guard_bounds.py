@@ -113,9 +113,10 @@ def flooded(juniors: int) -> RunOutcome:
 
 
 def test_the_bound_is_on_turns_with_their_preemptions_not_on_what_they_run_at_a_stretch() -> None:
-    """Preempted turns go before the oldest, so it can wait longer than any of them ran at once.
+    """A turn that is taken out and started again counts as one that runs all the time.
 
-    That happens where outputs are much longer than those before, which is what the gate expects.
+    So the oldest can wait longer than any turn ran at a stretch, where outputs are much longer
+    than those before, which is what the gate expects.
     """
     outcome = flooded(60)
     begin, end = max(waits_of_the_oldest(outcome), key=lambda wait: wait[1] - wait[0])

@@ -91,7 +91,7 @@ class Guard(BasePolicy):
         return program.arrival
 
     def rank(self, now: float, turn: Turn) -> Rank:
-        return (not turn.preempted, self.key(turn.program))
+        return (self.key(turn.program), turn.program.arrival)
 
     # Admission.
 
@@ -126,9 +126,7 @@ class Guard(BasePolicy):
         return length if value >= price else 0.0
 
     def admit(self, now: float, turn: Turn, engine: EngineView) -> Gate:
-        if self.key(turn.program) <= self._gate_key:
-            return Gate.OPEN
-        return Gate.LATER if turn.preempted else Gate.CLOSED
+        return Gate.OPEN if self.key(turn.program) <= self._gate_key else Gate.CLOSED
 
     # Retention.
 

@@ -47,6 +47,6 @@ def _run(path: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
+    except (Exception, SystemExit) as error:
         raise UnknownPolicy(f"{path}: {type(error).__name__}: {error}") from error
     return module

@@ -336,6 +336,7 @@ class SimulatedEngine:
     def _start(self, now_s: float, job: Job, *, backfill: bool) -> bool:
         """Give a waiting turn its memory and put it into the batch, if there is enough."""
         memory, turn = self._memory, job.queued
+        self._ledger.let_go(job, memory.discard_useless(job.holding, job.path), now_s)
         usable = min(job.reusable, job.prompt - 1)
         hits = memory.hits(job.holding, job.path, usable)
         last = (job.prompt - 1) // self._page * self._page
@@ -353,6 +354,8 @@ class SimulatedEngine:
         memory.acquire(now_s, job.holding, job.path, hits, job.prompt)
         outcome, program = job.outcome, job.program
         if not turn.preempted:
+            # Another program may have computed more of its shared prefix than its own turns.
+            job.reusable = max(job.reusable, memory.computed(job.path))
             outcome.new_tokens += job.prompt - job.reusable
         outcome.reusable_tokens += job.reusable
         outcome.hit_tokens += hits.tokens + loaded

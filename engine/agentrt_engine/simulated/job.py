@@ -61,7 +61,12 @@ class Job:
             plan,
             parent,
             program,
-            ProgramOutcome(program_id, plan.agent, 0.0),
+            ProgramOutcome(
+                program_id,
+                plan.agent,
+                0.0,
+                parent_id=parent.program.program_id if parent else None,
+            ),
             Holding(private_context(program)),
         )
 

@@ -26,6 +26,7 @@ class SharedKv:
     Attributes:
         locks: turns in the batch that use it.
         holders: resident segments and idle private tails right behind it.
+        computed: some turn has computed all of it before.
     """
 
     segment: Segment
@@ -33,6 +34,7 @@ class SharedKv:
     context: Context
     locks: int = 0
     holders: int = 0
+    computed: bool = False
 
     @property
     def size(self) -> int:
@@ -126,6 +128,27 @@ class KvMemory:
                 return Hits(end, tail.start, tail.hole)
         return Hits(found // self.page * self.page)
 
+    def discard_useless(self, holding: Holding, path: tuple[SharedKv, ...]) -> int:
+        """Free a program's tail if its next prompt does not begin with what lies before it.
+
+        Returns:
+            tokens of it.
+        """
+        tokens = holding.context.tokens
+        if not tokens or _begins_with(path, holding.path):
+            return 0
+        self._drop_tail(holding)
+        return tokens
+
+    def computed(self, path: tuple[SharedKv, ...]) -> int:
+        """Up to where the shared segments of a prompt were computed before, there or not."""
+        end = 0
+        for shared in path:
+            if not shared.computed:
+                break
+            end = shared.segment.end
+        return end
+
     def host_hits(self, holding: Holding, path: tuple[SharedKv, ...], reusable: int) -> int:
         """Up to where a prompt is in memory or has a copy in host memory, whole pages."""
         found = 0
@@ -174,6 +197,7 @@ class KvMemory:
         """A prompt of `tokens` tokens is computed: its shared segments become so for others."""
         moved = 0
         for shared in holding.path:
+            shared.computed = True
             missing = shared.size - shared.context.tokens
             if missing:
                 self._resize(shared, shared.size)

@@ -41,17 +41,19 @@ def simulate(
     recorder = Recorder() if record else None
     engine = SimulatedEngine(settings, policy, recorder=recorder, on_progress=on_progress)
     programs = engine.run(arrivals)
-    return RunOutcome(
+    outcome = RunOutcome(
         policy=specification or policy.name,
         seed=seed,
         programs=programs,
         capacity_tokens=None if policy.memory is Memory.UNLIMITED else engine.capacity_tokens,
         makespan_s=max((program.end_s or 0.0 for program in programs), default=0.0),
-        backlog=[] if arrivals.closed else _backlog(programs),
         steps=engine.steps,
         wall_s=time.perf_counter() - started,
         timeline=recorder.timeline() if recorder else None,
     )
+    if not arrivals.closed:
+        outcome.backlog = _backlog(outcome.jobs)
+    return outcome
 
 
 def _backlog(programs: Sequence[ProgramOutcome]) -> list[tuple[float, int]]:
