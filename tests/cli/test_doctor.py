@@ -96,6 +96,17 @@ def test_exit_code_1_and_a_remedy_otherwise(capsys: pytest.CaptureFixture[str]) 
     assert "No agent can run here yet" in shown
 
 
+def test_a_simulator_in_plain_python_is_ok_and_can_be_made_faster(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run(["doctor", "--json", "-"])
+    checks = {check["part"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    simulator = checks["simulator"]
+    assert (simulator["state"], simulator["mend"]) == (State.OK, "")
+    # The tests run from the sources, which are never compiled.
+    assert simulator["found"].startswith("plain Python; AGENTRT_COMPILE=1 pip install")
+
+
 def test_the_table_is_at_most_100_columns_wide(
     model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,13 +146,13 @@ class Watch:
     def _check_memory(self) -> None:
         assert self.engine is not None
         engine = self.engine
-        assert len(engine.running) <= engine._settings.max_running
-        engine._memory.check(self._grown(engine, job) for job in engine._jobs.values())
+        assert len(engine.state.running) <= engine.state.settings.max_running
+        engine.state.memory.check(self._grown(engine, job) for job in engine.state.jobs.values())
 
     @staticmethod
     def _grown(engine: SimulatedEngine, job: Job) -> Holding:
         """What the program holds, with the pages its turn has taken since it began to decode."""
-        holding, batch, page = job.holding, engine._batch, engine._settings.page
+        holding, batch, page = job.holding, engine.state.batch, engine.state.settings.page
         if not job.ticket:
             return holding
         _turn, length, joined = batch._members[job.ticket]
@@ -162,7 +162,7 @@ class Watch:
 
     def _would_fit(self, turn: Turn) -> bool:
         assert self.engine is not None
-        memory, page = self.engine._memory, self.engine._settings.page
+        memory, page = self.engine.state.memory, self.engine.state.settings.page
         idle = sum(context.tokens for context in memory.idle) // page
         return -(-(turn.prompt_tokens + 1) // page) <= memory.free + idle
 

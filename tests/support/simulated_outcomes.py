@@ -43,7 +43,7 @@ class Report(msgspec.Struct):
 
 def report(policies: list[str]) -> Report:
     """Run the same workload under each policy."""
-    plans = plan_workload(workload(7, Shape(programs=60, children=False)), page=SETTINGS.page)
+    plans = plan_workload(workload(7, Shape(programs=60)), page=SETTINGS.page)
     return Report(
         is_compiled(),
         str(engine.__file__),

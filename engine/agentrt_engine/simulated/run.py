@@ -45,9 +45,9 @@ def simulate(
         policy=specification or policy.name,
         seed=seed,
         programs=programs,
-        capacity_tokens=None if policy.memory is Memory.UNLIMITED else engine.capacity_tokens,
+        capacity_tokens=None if policy.memory is Memory.UNLIMITED else engine.state.capacity_tokens,
         makespan_s=max((program.end_s or 0.0 for program in programs), default=0.0),
-        steps=engine.steps,
+        steps=engine.state.batch.steps,
         wall_s=time.perf_counter() - started,
         timeline=recorder.timeline() if recorder else None,
     )
