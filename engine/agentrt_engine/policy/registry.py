@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 from agentrt_engine.errors import UnknownPolicy
 from agentrt_engine.policy.aimd import Aimd
 from agentrt_engine.policy.asym import Asym
+from agentrt_engine.policy.base import BasePolicy
 from agentrt_engine.policy.continuum import Continuum
 from agentrt_engine.policy.fixed_ttl import FixedTtl
 from agentrt_engine.policy.guard import Guard
@@ -26,7 +27,7 @@ from agentrt_engine.policy.protocol import Policy
 from agentrt_engine.policy.static_cap import StaticCap
 from agentrt_engine.policy.thunder import Thunder
 
-_POLICIES: dict[str, Callable[..., Policy]] = {
+_POLICIES: dict[str, type[BasePolicy]] = {
     policy.name: policy
     for policy in (
         Guard,
@@ -62,7 +63,7 @@ def policy_names() -> list[str]:
 
 def order_names() -> list[str]:
     """The policies that decide the order of the queue and nothing else."""
-    return [Lru.name, ProgramFcfs.name]
+    return [name for name, policy in _POLICIES.items() if policy.order_only]
 
 
 def make_order(name: str) -> Policy:
@@ -71,6 +72,8 @@ def make_order(name: str) -> Policy:
     Raises:
         UnknownPolicy: there is no such policy, or it decides more than the order.
     """
+    if not name.endswith(SUFFIX) and name not in _POLICIES:
+        raise _unknown(name, order_names())
     policy = make_policy(name)
     if not policy.order_only:
         raise UnknownPolicy(
@@ -92,12 +95,16 @@ def make_policy(specification: str) -> Policy:
     if name.endswith(SUFFIX):
         return _configured(specification, load_policy_file(name), parameters)
     if name not in _POLICIES:
-        near = get_close_matches(name, _POLICIES, n=1)
-        raise UnknownPolicy(
-            f"unknown policy {name!r}: expected one of {', '.join(_POLICIES)}",
-            hint=f"did you mean {near[0]}?" if near else "",
-        )
+        raise _unknown(name, policy_names())
     return _configured(specification, _POLICIES[name], parameters)
+
+
+def _unknown(name: str, known: list[str]) -> UnknownPolicy:
+    near = get_close_matches(name, known, n=1)
+    return UnknownPolicy(
+        f"unknown policy {name!r}: expected one of {', '.join(known)}",
+        hint=f"did you mean {near[0]}?" if near else "",
+    )
 
 
 def _configured(specification: str, policy: Callable[..., Policy], parameters: str) -> Policy:
