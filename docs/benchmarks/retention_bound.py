@@ -31,10 +31,10 @@ from __future__ import annotations
 
 import heapq
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, geometric_mean
 from typing import Any
@@ -42,7 +42,6 @@ from typing import Any
 from cyclopts import run
 from rich.table import Table
 from simulations import (
-    ReferenceCell,
     Subject,
     console,
     load_subject,
@@ -54,6 +53,7 @@ from simulations import (
 )
 
 from agentrt.replay.matrix import Run, run_one
+from agentrt.replay.program_list import ProgramList, drawn_list
 from agentrt_engine.outcome import Occupancy, RunOutcome
 from agentrt_engine.policy.protocol import Costs
 from agentrt_engine.simulated.clock import seconds
@@ -172,9 +172,7 @@ class Bound:
             high *= 2
         for _ in range(48):
             middle = (low + high) / 2
-            low, high = (
-                (low, middle) if self._feasible(middle, held, again) else (middle, high)
-            )
+            low, high = (low, middle) if self._feasible(middle, held, again) else (middle, high)
         return high
 
     def _feasible(self, time: float, held: float, again: float) -> bool:
@@ -237,53 +235,61 @@ class Result:
     batch: float
 
 
-def main(*, seeds: int = 5, json: Path | None = None) -> None:
-    """Compute the bounds, run both policies and print the table.
+def main(*, seeds: int = 5, long: int = 1500, json: Path | None = None) -> None:
+    """Compute the bounds, run both policies and print the tables.
 
     Args:
-        seeds: lists of each cell.
+        seeds: lists of each cell, of 300 programs.
+        long: programs of one more list, in which the end of the run matters less.
         json: file for the figures of each list.
     """
     folder = workloads_folder()
-    results: dict[str, list[Result]] = {}
+    lists: dict[str, list[Result]] = {}
+    longer: dict[str, list[Result]] = {}
     for cell in reference_cells(folder):
         if cell.concurrency:
-            subject = load_subject(folder, cell.workload, cell.kv_tokens)
             progress(f"{cell.workload} …")
-            results[cell.workload] = measured(subject, cell, seeds)
-    console.print(table(results))
+            subject = load_subject(folder, cell.workload, cell.kv_tokens)
+            one = [drawn_list(len(subject.simulation.plans), long, seed=1)]
+            lists[cell.workload] = measured(subject, subject.lists(cell, seeds), cell.concurrency)
+            longer[cell.workload] = measured(subject, one, cell.concurrency)
+    for results in (lists, longer):
+        console.print(table(results), "")
     if json is not None:
         report: dict[str, Any] = {
             "date": datetime.now(UTC).date().isoformat(),
             "machine": machine(),
             "simulated": True,
-            "cells": {
-                name: [asdict(result) for result in rows] for name, rows in results.items()
+            "long": long,
+            **{
+                name: {
+                    workload: [asdict(result) for result in rows]
+                    for workload, rows in results.items()
+                }
+                for name, results in (("lists", lists), ("long_lists", longer))
             },
         }
         write_json(json, report)
 
 
-def measured(subject: Subject, cell: ReferenceCell, seeds: int) -> list[Result]:
+def measured(subject: Subject, lists: Sequence[ProgramList], concurrency: int) -> list[Result]:
     """Bounds and simulated figures of each list."""
-    if cell.concurrency is None:
-        sys.exit(f"{cell.workload}: the bound is for closed loops")
     settings = subject.simulation.settings
     results = []
-    for programs in subject.lists(cell, seeds):
+    for programs in lists:
         plans = [subject.simulation.plans[at] for at in programs.programs]
         free, guard = (
             run_one(
                 subject.simulation,
-                Run(policy, programs, cell.concurrency, record=policy == "guard"),
+                Run(policy, programs, concurrency, record=policy == "guard"),
                 lambda _ended: None,
             )
             for policy in ("oracle-retention", "guard")
         )
-        queue_s = list_end([program.isolated_s for program in free.programs], cell.concurrency)
+        queue_s = list_end([program.isolated_s for program in free.programs], concurrency)
         work = Work.of(plans, settings.costs, queue_s)
         mixed, strict = (
-            Bound(work, settings.costs, settings.kv_tokens, cell.concurrency, mixed=choice)
+            Bound(work, settings.costs, settings.kv_tokens, concurrency, mixed=choice)
             for choice in (True, False)
         )
         memory = occupied(guard.timeline.occupancy if guard.timeline else [])
@@ -298,12 +304,10 @@ def measured(subject: Subject, cell: ReferenceCell, seeds: int) -> list[Result]:
                 mixed=mixed.throughput(),
                 strict=strict.throughput(),
                 memory=memory,
-                batch=memory.running
-                * settings.kv_tokens
-                / (work.decode_token_steps / guard.steps),
+                batch=memory.running * settings.kv_tokens / (work.decode_token_steps / guard.steps),
             )
         )
-        progress(f"  seed {programs.seed}")
+        progress(f"  {len(programs)} programs, seed {programs.seed}")
     return results
 
 
@@ -326,7 +330,7 @@ def occupied(samples: Sequence[Occupancy]) -> Memory:
     total = samples[-1].time_s - samples[0].time_s
 
     def over_time(values: Iterable[float]) -> float:
-        gaps = (b.time_s - a.time_s for a, b in zip(samples, samples[1:], strict=False))
+        gaps = [b.time_s - a.time_s for a, b in pairwise(samples)]
         return sum(value * gap for value, gap in zip(values, gaps, strict=False)) / total
 
     size = [s.running + s.leased + s.cached + s.free for s in samples]

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from enum import StrEnum
 
 from agentrt_engine.policy.base import BasePolicy, least_recently_used, others_run, take
-from agentrt_engine.policy.program import Context, Lease, Phase, Program, Turn
+from agentrt_engine.policy.program import Context, Lease, Program, Turn
 from agentrt_engine.policy.protocol import EngineView, Rank, Victim
 
 
@@ -81,13 +81,10 @@ class Pinning(BasePolicy):
         ]
         pinned.sort(key=_latest_user, reverse=True)
         broken = take(pinned, missing)
-        if (
-            turn.program.phase is Phase.RUNNING
-            or sum(victim.tokens for victim in broken) >= missing
-        ):
-            for victim in broken:
-                for program in _users(victim.context):
-                    self._pins.pop(program, None)
+        # "Until it fits": they stay broken, whether it fits in the end or not.
+        for victim in broken:
+            for program in _users(victim.context):
+                self._pins.pop(program, None)
         return yielded + broken
 
     def take(self, now: float, contexts: Collection[Context], need: int) -> list[Victim]:
