@@ -1,1 +1,1 @@
-"""Traces of programs: reading them in many formats, and what they show."""
+"""Traces in, comparison out: readers, runs of policies on an engine, tables, reports, plans."""

@@ -6,10 +6,10 @@ key: the order of arrival. Damage flows only from later programs' turns to none 
 is what keeps a full engine from evicting everybody in turn (thrash). The rest is price:
 
     value(j) = cost(j)·rate(j)          GPU-seconds per token-second that keeping j's KV saves
-    cost(j)  = c1 + c2·p                seconds to prefill its last token, at position p, again
+    cost(j)  = c1 + c2·p                seconds to prefill its last token, at position p, again;
+               with a copy in host memory at most λ·(seconds to bring the context back)
     rate(j)  = G(elapsed)               how soon it returns (`ToolDurations.return_rate`), or
                1 / (a·(r + 1))          if its turn waits at rank r; a: mean gap between admissions
-               with a copy in host memory at most λ·(seconds to bring the context back)
     λ        = φ / (KV tokens running)  what a token-second of memory is worth to the batch: φ is
                                         the fixed part of a step over the whole step (10 s means)
 
