@@ -229,6 +229,20 @@ def test_a_pause_counts_at_the_gate_only_while_its_kv_is_worth_its_price() -> No
         assert opened(free_guard(1e-5), busy(paused, waiting))["p1"] is gate
 
 
+def test_a_child_has_the_priority_of_the_program_that_waits_for_it() -> None:
+    parent, junior = program(0, context=900), program(1, Phase.WAITING, prompt=900)
+    child = program(2, Phase.WAITING, prompt=50)
+    child.parent, parent.children = parent, (child,)
+    guard = Guard()
+    for one in (parent, junior, child):
+        guard.program_started(NOW, one)
+    engine = FakeEngine(programs=programs(parent, junior, child), queue=[child, junior])
+    guard.open_gate(NOW, engine)
+    assert guard.rank(NOW, turn(child)) < guard.rank(NOW, turn(junior))
+    assert guard.admit(NOW, turn(child), engine) is Gate.OPEN
+    assert guard.admit(NOW, turn(junior), engine) is Gate.CLOSED
+
+
 def test_a_preempted_turn_keeps_its_programs_place() -> None:
     waiting = [program(arrival, Phase.WAITING, prompt=900) for arrival in range(2)]
     guard = Guard()

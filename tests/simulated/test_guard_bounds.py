@@ -160,8 +160,8 @@ class WitnessedGuard(Guard):
         victims = super().reclaim(now, turn, need, idle, engine, backfill=backfill)
         for victim in victims or []:
             users = [victim.context.program] if victim.context.program else victim.context.users
-            owners = [user.arrival for user in users if user.phase is not ProgramPhase.ENDED]
-            if not owners or min(owners) > turn.program.arrival:
+            owners = [self.key(user) for user in users if user.phase is not ProgramPhase.ENDED]
+            if not owners or min(owners) > self.key(turn.program):
                 continue
             grows = turn.program.phase is ProgramPhase.RUNNING
             quiet = not engine.running and now - (self._quiet_since or 0.0) > IDLE_S

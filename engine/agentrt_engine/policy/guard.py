@@ -2,8 +2,9 @@
 
     may_evict(j, turn) = ended(j) or key(j) later than key(turn) or value(j) < λ
 
-key: the order of arrival. Damage flows only from later programs' turns to none before them, which
-is what keeps a full engine from evicting everybody in turn (thrash). The rest is price:
+key: the order of arrival; a subagent has the key of the program that waits for it. Damage flows
+from later programs' turns to none before them, which is what keeps a full engine from evicting
+everybody in turn (thrash). The rest is price:
 
     value(j) = cost(j)·rate(j)          GPU-seconds per token-second that keeping j's KV saves
     cost(j)  = c1 + c2·p                seconds to prefill its last token, at position p, again;
@@ -85,10 +86,11 @@ class Guard(BasePolicy):
         self._batch_end_s = 0.0
         self._admitted_s: float | None = None
         self._admission_gap_s = 1.0
+        self._children = 0
 
     def key(self, program: Program) -> float:
-        """Priority; the smallest goes first and is evicted last."""
-        return program.arrival
+        """Priority; the smallest goes first and is evicted last. A child has its root's."""
+        return program.root.arrival
 
     def rank(self, now: float, turn: Turn) -> Rank:
         return (self.key(turn.program), turn.program.arrival)
@@ -114,7 +116,8 @@ class Guard(BasePolicy):
 
     def by_key(self, engine: EngineView) -> Iterable[Program]:
         """The live programs in the order of their keys."""
-        return engine.programs.values()
+        programs = engine.programs.values()
+        return sorted(programs, key=self.key) if self._children else programs
 
     def _weight(self, now: float, program: Program, engine: EngineView, price: float) -> float:
         """Tokens that an active program is going to need."""
@@ -263,6 +266,12 @@ class Guard(BasePolicy):
         self._batch_end_s = now
 
     # Observations.
+
+    def program_started(self, now: float, program: Program) -> None:
+        self._children += program.parent is not None
+
+    def program_ended(self, now: float, program: Program) -> None:
+        self._children -= program.parent is not None
 
     def predict_pause(self, program: Program, quantile: float) -> float | None:
         return self._durations.quantile(program.tool or "", quantile)

@@ -101,7 +101,10 @@ class GuardSrpt(Guard):
         self._drop_key(program)
 
     def _set_key(self, program: Program) -> None:
-        key = self._left(program) + self._aging * program.arrival_s
+        if program.parent is not None:
+            key = self._keys[program.root]
+        else:
+            key = self._left(program) + self._aging * program.arrival_s
         self._keys[program] = key
         insort(self._order, (key, program.arrival, program))
 

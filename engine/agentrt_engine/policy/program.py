@@ -37,6 +37,7 @@ class Program:
         served_tokens: prefilled and generated so far, hits not counted.
         paused_s: when its pause began.
         tool: what it waits for; None when that is not known.
+        parent: the program that waits for it.
         children: programs it waits for.
         returns_s: when its next turn will come, where an oracle knows.
         max_turns: the most turns it will take, when somebody said so.
@@ -57,10 +58,19 @@ class Program:
     served_tokens: int = 0
     paused_s: float = 0.0
     tool: str | None = None
+    parent: Program | None = None
     children: tuple[Program, ...] = ()
     returns_s: float | None = None
     max_turns: int | None = None
     remaining_s: float | None = None
+
+    @property
+    def root(self) -> Program:
+        """The program that waits in the end: itself if nobody waits for it."""
+        program = self
+        while program.parent is not None:
+            program = program.parent
+        return program
 
 
 @dataclass(slots=True, eq=False)

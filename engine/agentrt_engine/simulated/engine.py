@@ -138,6 +138,7 @@ class SimulatedEngine:
         state.live[program.program_id] = program
         if job.parent is not None:
             job.parent.program.children += (program,)
+            program.parent = job.parent.program
         program.prompt_tokens = job.planned.input_tokens
         self._foretell(job)
         self._policy.program_started(seconds(at), program)
