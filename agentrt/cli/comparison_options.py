@@ -26,7 +26,7 @@ PolicyList = Annotated[
         negative="",
         help="Policies, separated by commas, each with its parameters after a colon, such as "
         f"lru,static-cap:programs=8; by default {','.join(DEFAULT_POLICIES)}. Known: "
-        f"{', '.join(policy_names())} (docs/policies.md).",
+        f"{', '.join(policy_names())}, or a Python file that defines one (docs/policies.md).",
     ),
 ]
 TraceFormatOption = Annotated[
