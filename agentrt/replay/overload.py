@@ -46,9 +46,9 @@ def is_overloaded(run: RunOutcome) -> bool:
     if _is_burst(run, times[-1]):
         return True
     half = len(times) // 2
-    earlier = sum(program.arrival_s <= times[half] for program in run.programs)
-    late = Stretch(times[half:], excess[half:], len(run.programs) - earlier, fmean(alone[half:]))
-    whole = Stretch(times, excess, len(run.programs), fmean(alone))
+    earlier = sum(program.arrival_s <= times[half] for program in run.jobs)
+    late = Stretch(times[half:], excess[half:], len(run.jobs) - earlier, fmean(alone[half:]))
+    whole = Stretch(times, excess, len(run.jobs), fmean(alone))
     return grows(late, of=whole.arrivals) or grows(whole, least_drain=LEAST_DRAIN_OF_ALL)
 
 
@@ -93,12 +93,12 @@ def grows(stretch: Stretch, *, of: int | None = None, least_drain: float = LEAST
 
 def _is_burst(run: RunOutcome, last_s: float) -> bool:
     """Whether too many programs came in a time too short for a backlog to show a trend."""
-    ends = [program.end_s for program in run.programs if program.end_s is not None]
-    left = len(run.programs) - sum(end <= last_s for end in ends)
-    alone_s = max(program.arrival_s + program.isolated_s for program in run.programs) - last_s
+    ends = [program.end_s for program in run.jobs if program.end_s is not None]
+    left = len(run.jobs) - sum(end <= last_s for end in ends)
+    alone_s = max(program.arrival_s + program.isolated_s for program in run.jobs) - last_s
     return (
-        len(run.programs) >= 2 * LEAST_ARRIVALS
-        and left >= LARGE_SHARE * len(run.programs)
+        len(run.jobs) >= 2 * LEAST_ARRIVALS
+        and left >= LARGE_SHARE * len(run.jobs)
         and max(ends, default=math.inf) - last_s > BURST_DRAIN * alone_s
     )
 
@@ -129,6 +129,6 @@ def _standard_error(times: Sequence[float], values: Sequence[float]) -> float:
 
 def _alone(run: RunOutcome, times: Sequence[float]) -> list[int]:
     """How many programs would be there at each time if every one ran alone."""
-    arrivals = sorted(program.arrival_s for program in run.programs)
-    ends = sorted(program.arrival_s + program.isolated_s for program in run.programs)
+    arrivals = sorted(program.arrival_s for program in run.jobs)
+    ends = sorted(program.arrival_s + program.isolated_s for program in run.jobs)
     return [bisect_right(arrivals, time) - bisect_right(ends, time) for time in times]
