@@ -158,7 +158,7 @@ def _try(search: Search, rate: float) -> Probe:
         )
         for seed in search.seeds
     ]
-    programs = [program for run in outcomes for program in run.programs]
+    programs = [program for run in outcomes for program in run.jobs]
     return Probe(
         rate=rate,
         stable=not any(map(is_overloaded, outcomes)),

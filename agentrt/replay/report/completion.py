@@ -31,7 +31,7 @@ def completion(view: View) -> Section:
     slowdown = {
         p: [(o.jct_s or 0.0) / o.isolated_s for o in ended[p] if o.isolated_s > 0] for p in policies
     }
-    totals = {p: sum(len(run.programs) for run in view.runs(p)) for p in policies}
+    totals = {p: sum(len(run.jobs) for run in view.runs(p)) for p in policies}
     panels = [_panel(view, "jct", "Job completion time, seconds", jct, totals)]
     if any(slowdown.values()):
         panels.append(_panel(view, "slowdown", "Slowdown: times the time alone", slowdown, totals))
@@ -47,7 +47,7 @@ def completion(view: View) -> Section:
 
 
 def _ended(view: View, policy: str) -> list[ProgramOutcome]:
-    return [o for run in view.runs(policy) for o in run.programs if (o.jct_s or 0.0) > 0]
+    return [o for run in view.runs(policy) for o in run.jobs if (o.jct_s or 0.0) > 0]
 
 
 def _panel(
