@@ -17,6 +17,7 @@ from rich.status import Status
 from rich.text import Text
 
 from agentrt.errors import SettingError
+from agentrt.replay.atomic_file import whole_file
 
 #: Columns of a table on any console, and of a console that is no terminal.
 MAX_WIDTH = 100
@@ -50,10 +51,10 @@ def results(json_target: str | None) -> Console:
 
 
 def write_json(target: str | None, document: Any) -> None:
-    """Write a result for `--json TARGET`: a file, `-` for stdout, None for nowhere.
+    """Write a result for `--json TARGET`; a file is written whole or not at all.
 
     Args:
-        target: value of the option.
+        target: value of the option: a file, `-` for stdout, None for nowhere.
         document: what msgspec can encode.
 
     Raises:
@@ -61,12 +62,13 @@ def write_json(target: str | None, document: Any) -> None:
     """
     if target is None:
         return
-    text = msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
+    text = msgspec.json.format(msgspec.json.encode(document)) + b"\n"
     if target == STDOUT:
-        sys.stdout.write(text)
+        sys.stdout.write(text.decode())
         return
     try:
-        Path(target).write_text(text, "utf-8")
+        with whole_file(Path(target)) as file:
+            file.write(text)
     except OSError as error:
         raise SettingError(f"--json {target}: {error.strerror}") from error
 

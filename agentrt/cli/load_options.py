@@ -122,11 +122,6 @@ class LoadOptions:
         return Closed(self.concurrency or DEFAULT_CONCURRENCY)
 
     @property
-    def is_default(self) -> bool:
-        """Whether no load was given."""
-        return not any((self.concurrency, self.rate, self.arrivals, self.runs))
-
-    @property
     def seeds(self) -> list[int] | None:
         """Those given; None where none was.
 

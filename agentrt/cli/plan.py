@@ -20,7 +20,6 @@ from agentrt.cli.run_progress import RunProgress
 from agentrt.cli.simulated_options import EngineOptions, Workers, at_least_one, positive, processes
 from agentrt.replay.capacity import Search, find_capacity
 from agentrt.replay.capacity_document import make_plan_document
-from agentrt.replay.document import write_document
 from agentrt.replay.matrix import Simulation
 from agentrt.replay.parallel import parallel
 from agentrt.replay.quantity import seed_list, token_count
@@ -114,10 +113,7 @@ def plan(
         },
         target_rate=target_rate,
     )
-    if json == console.STDOUT:
-        console.write_json(json, document)
-    elif json is not None:
-        write_document(Path(json), document)
+    console.write_json(json, document)
     print_plan(console.results(json), document, capacities)
 
 

@@ -22,7 +22,6 @@ from agentrt.cli.run_progress import RunProgress
 from agentrt.cli.simulated_options import EngineOptions, Workers, processes
 from agentrt.replay.chrome_trace import write_chrome_trace
 from agentrt.replay.comparison import Compared
-from agentrt.replay.document import write_document
 from agentrt.replay.quantity import token_count, whole_numbers
 from agentrt.replay.report import ReportContent, write_report
 from agentrt.replay.report.canvas import require_matplotlib
@@ -52,10 +51,7 @@ class OutputOptions:
 
     def write(self, document: dict[str, Any], compared: Compared) -> None:
         """Write all files that were asked for, each whole or not at all."""
-        if self.json == console.STDOUT:
-            console.write_json(self.json, document)
-        elif self.json is not None:
-            write_document(Path(self.json), document)
+        console.write_json(self.json, document)
         if self.chrome_trace is not None:
             write_chrome_trace(self.chrome_trace, compared.outcomes)
         if self.html is not None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from agentrt.replay.atomic_file import atomic_file
 from agentrt.replay.report import SweepPoint
 from agentrt.replay.row import Row
 from agentrt_engine.simulated.profile import CostProfile
@@ -45,13 +43,3 @@ def simulated_engine(profile: CostProfile) -> dict[str, Any]:
         "title": profile.title,
         "source": profile.source,
     }
-
-
-def write_document(path: Path, document: dict[str, Any]) -> None:
-    """Write a document as JSON for people and programs, whole or not at all.
-
-    Raises:
-        SettingError: the file cannot be written.
-    """
-    with atomic_file(path, what="result") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
