@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrt_engine.policy import Context, Gate, Phase, Program, Turn
+from agentrt_engine.policy import Context, Expectation, Gate, Phase, Program, Turn
 from agentrt_engine.policy.guard import IDLE_S, Guard
 from tests.support.fake_engine import COSTS, FakeEngine, idle, program, programs, turn
 
@@ -136,8 +136,11 @@ def test_with_nothing_running_for_two_seconds_whoever_waits_gets_it() -> None:
 def test_a_turn_in_the_batch_gets_what_there_is_whomever_it_belongs_to() -> None:
     senior, running = program(1), program(5, Phase.RUNNING)
     senior.returns_s = NOW + 1.0
-    engine = FakeEngine(programs=programs(senior, running), running=[turn(running)])
-    assert yielded(free_guard(), turn(running), 300, [idle(senior)], engine) == [("p1", 100)]
+    inside = turn(running)
+    engine = FakeEngine(programs=programs(senior, running), running=[inside], queue=[running])
+    assert yielded(free_guard(), inside, 300, [idle(senior)], engine) == [("p1", 100)]
+    # Another turn of the same program waits: it takes from nobody before it.
+    assert yielded(free_guard(), turn(running), 300, [idle(senior)], engine) is None
 
 
 @given(
@@ -145,6 +148,7 @@ def test_a_turn_in_the_batch_gets_what_there_is_whomever_it_belongs_to() -> None
     head=st.integers(0, 20),
     need=st.integers(1, 900),
     returns=st.lists(st.floats(0.01, 1e6), min_size=8, max_size=8),
+    priorities=st.lists(st.sampled_from([0.0, 0.0, 1.0, -0.25]), min_size=9, max_size=9),
     price=st.sampled_from([0.0, 1e-5, 1e-3, 1.0]),
     backfill=st.booleans(),
 )
@@ -153,6 +157,7 @@ def test_nobody_yields_to_a_junior_but_for_the_price(
     head: int,
     need: int,
     returns: list[float],
+    priorities: list[float],
     price: float,
     backfill: bool,
 ) -> None:
@@ -160,6 +165,8 @@ def test_nobody_yields_to_a_junior_but_for_the_price(
     for owner, at in zip(owners, returns, strict=False):
         owner.returns_s = NOW + at
     waits = program(head, Phase.WAITING)
+    for each, priority in zip((waits, *owners), priorities, strict=False):
+        each.priority = priority
     engine = busy(*owners, waits, queue=(waits,))
     victims = free_guard(price).reclaim(
         NOW, turn(waits), need, [idle(owner) for owner in owners], engine, backfill=backfill
@@ -173,7 +180,7 @@ def test_nobody_yields_to_a_junior_but_for_the_price(
         assert loser.returns_s is not None
         worth = (COSTS.prefill_s + COSTS.position_s * 100) / (loser.returns_s - NOW)
         below = worth < price * 1.000001 and not backfill
-        assert loser.arrival > head or below
+        assert loser.seniority > waits.seniority or below
 
 
 def test_headroom_is_kept_while_something_runs_and_more_from_newcomers() -> None:
@@ -279,7 +286,7 @@ def test_a_lease_ends_when_the_kv_is_not_worth_its_price_and_never_beyond_break_
     assert lease is not None
     cost = COSTS.prefill_s + COSTS.position_s * 400
     assert NOW <= lease.until_s <= NOW + cost / price + 1e-9
-    durations = guard._durations
+    durations = guard.durations
     left = lease.until_s - NOW
     if left < cost / price - 1e-9:
         assert cost * durations.return_rate("bash", left) < price
@@ -297,3 +304,34 @@ def test_without_a_price_a_lease_has_no_end() -> None:
 def test_the_latest_is_preempted() -> None:
     running = [turn(program(arrival, Phase.RUNNING)) for arrival in (3, 9, 4)]
     assert Guard().preempt(NOW, running) is running[1]
+
+
+def test_what_a_client_expects_of_a_pause_goes_before_what_was_learned() -> None:
+    guard = free_guard(price=1e-4)
+    for _ in range(50):
+        guard.pause_ended(NOW, program(1, paused_s=NOW - 1.0))
+    soon, late, head = program(1, paused_s=NOW), program(2, paused_s=NOW), program(5)
+    head.phase = Phase.WAITING
+    late.expected = Expectation.of({0.5: 600.0})
+    engine = busy(soon, late, head, queue=(head,))
+    # Gone for ten minutes it is not worth its price, though the tool usually takes a second.
+    assert yielded(guard, turn(head), 100, [idle(soon), idle(late)], engine) == [("p2", 100)]
+    assert guard.predict_pause(late, 0.5) == 600.0
+    assert (guard.predict_pause(soon, 0.5) or 0.0) < 2.0
+    leases = [guard.lease(NOW, each, engine) for each in (soon, late)]
+    until = [lease.until_s for lease in leases if lease is not None]
+    assert until[0] > NOW
+    assert until[1] == NOW
+
+
+def test_a_hint_on_a_program_moves_its_children_too() -> None:
+    parent, junior = program(0, context=900), program(1, Phase.WAITING, prompt=900)
+    child = program(2, Phase.WAITING, prompt=50)
+    child.parent, parent.children = parent, (child,)
+    guard = Guard()
+    for one in (parent, junior, child):
+        guard.program_started(NOW, one)
+    parent.priority = -1.0
+    assert guard.rank(NOW, turn(child)) < guard.rank(NOW, turn(junior))
+    guard.hinted(NOW, parent)
+    assert guard.rank(NOW, turn(child)) > guard.rank(NOW, turn(junior))

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrt_engine.errors import UnknownPolicy
 from agentrt_engine.policy import (
-    DEFAULT_ORDER,
     DEFAULT_POLICY,
+    BasePolicy,
+    EngineView,
+    Gate,
+    Lease,
     Program,
     Turn,
-    make_order,
+    live_policy_names,
+    make_live_policy,
     make_policy,
-    order_names,
     policy_names,
     policy_parameters,
 )
+from tests.support.fake_engine import FakeEngine
 
 
 def turn(
@@ -48,9 +54,31 @@ def names(turns: list[Turn]) -> str:
     return "".join(turn.program.program_id for turn in turns)
 
 
-def test_the_defaults() -> None:
+#: Why no live engine can run them.
+SIMULATED_ONLY = {
+    "asym": "evicts the fronts of contexts",
+    "oracle-pauses": "knows the future",
+    "oracle-work": "knows the future",
+    "oracle-retention": "pretends memory that does not exist",
+    "infinite-kv": "pretends memory that does not exist",
+}
+
+RETAINING = {
+    "guard",
+    "guard-srpt",
+    "fixed-ttl",
+    "continuum",
+    "infercept",
+    "thunder",
+    "asym",
+    "oracle-pauses",
+    "oracle-work",
+}
+
+
+def test_the_default_can_run_live() -> None:
     assert DEFAULT_POLICY == "guard"
-    assert DEFAULT_ORDER == "program-fcfs"
+    assert DEFAULT_POLICY in live_policy_names()
 
 
 @pytest.mark.parametrize("name", policy_names())
@@ -68,12 +96,48 @@ def test_an_unknown_name_is_refused(name: str, hint: str) -> None:
 
 
 @pytest.mark.parametrize("name", policy_names())
-def test_an_engine_that_only_orders_takes_the_policies_that_only_order(name: str) -> None:
-    if name in order_names():
-        assert make_order(name).order_only
-    else:
-        with pytest.raises(UnknownPolicy, match=f"'{name}' decides about KV"):
-            make_order(name)
+def test_a_live_engine_refuses_what_only_a_simulated_one_can_do(name: str) -> None:
+    assert (name in live_policy_names()) is (name not in SIMULATED_ONLY)
+    if name in live_policy_names():
+        assert make_live_policy(name).name == name
+        return
+    with pytest.raises(UnknownPolicy) as caught:
+        make_live_policy(name)
+    message = f"policy '{name}' {SIMULATED_ONLY[name]}, so only agentrt replay can run it"
+    assert message in str(caught.value)
+    assert "oracle" not in str(caught.value).partition("expected")[2]
+
+
+def test_a_live_policy_takes_parameters_and_files(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from agentrt_engine.policy import BasePolicy\n"
+        "class Mine(BasePolicy):\n"
+        "    name = 'mine'\n"
+        "    evicts_fronts = True\n"
+    )
+    assert make_live_policy("fixed-ttl:seconds=5").name == "fixed-ttl"
+    with pytest.raises(UnknownPolicy, match="evicts the fronts"):
+        make_live_policy(str(file))
+    with pytest.raises(UnknownPolicy, match="unknown policy 'oracle'"):
+        make_live_policy("oracle")
+
+
+@pytest.mark.parametrize("name", policy_names())
+def test_a_policy_retains_if_it_decides_which_idle_kv_yields(name: str) -> None:
+    policy = make_policy(name)
+    assert policy.retains is (name in RETAINING)
+    assert not (policy.retains and policy.order_only)
+
+
+def test_a_policy_may_say_that_it_does_not_retain() -> None:
+    class Notes(BasePolicy):
+        retains = False
+
+        def lease(self, now: float, program: Program, engine: EngineView) -> Lease | None:
+            return None
+
+    assert not Notes.retains
 
 
 @pytest.mark.parametrize("name", policy_names())
@@ -135,3 +199,37 @@ def test_plas_puts_the_program_with_the_least_service_first() -> None:
 @pytest.mark.parametrize("name", ["lru", "lpm", "program-fcfs", "plas", "continuum"])
 def test_preempted_turns_go_first(name: str) -> None:
     assert names(order(name, [turn("a", 0, 1.0), turn("p", 7, 3.0, preempted=True)])) == "pa"
+
+
+@pytest.mark.parametrize("name", ["program-fcfs", "continuum", "infercept", "guard", "guard-srpt"])
+def test_a_program_of_higher_priority_goes_first_and_its_children_with_it(name: str) -> None:
+    early, late, child, usual = (Program(each, at, float(at)) for at, each in enumerate("elcu"))
+    late.priority = 0.5
+    child.parent, late.children = late, (child,)
+    # A child's own priority does not count.
+    child.priority = -7.0
+    policy = make_policy(name)
+    turns = []
+    for program in (early, late, child, usual):
+        policy.program_started(0.0, program)
+        turns.append(Turn(program, 0.0, prompt_tokens=1))
+    assert names(sorted(turns, key=lambda turn: policy.rank(0.0, turn))) == "lceu"
+    usual.priority = 1.0
+    policy.hinted(0.0, usual)
+    assert names(sorted(turns, key=lambda turn: policy.rank(0.0, turn))) == "ulce"
+    late.priority = -1.0
+    policy.hinted(0.0, late)
+    assert names(sorted(turns, key=lambda turn: policy.rank(0.0, turn))) == "uelc"
+
+
+def test_aimd_counts_programs_of_higher_priority_first() -> None:
+    members = [Program(str(at), at, 0.0) for at in range(20)]
+    policy = make_policy("aimd")
+    engine = FakeEngine(programs={each.program_id: each for each in members})
+    for each in members:
+        policy.program_started(0.0, each)
+    members[19].priority = 1.0
+    policy.hinted(0.0, members[19])
+    policy.open_gate(0.0, engine)
+    admitted = [policy.admit(0.0, Turn(each, 0.0, 1), engine) is Gate.OPEN for each in members]
+    assert admitted == [True] * 7 + [False] * 12 + [True]

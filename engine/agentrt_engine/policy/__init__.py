@@ -5,25 +5,25 @@ neither torch nor SGLang. One policy is one file and one registered name.
 """
 
 from agentrt_engine.policy.base import BasePolicy
+from agentrt_engine.policy.expectation import Expectation
 from agentrt_engine.policy.program import Context, Lease, Phase, Program, Turn
 from agentrt_engine.policy.protocol import Costs, EngineView, Gate, Memory, Policy, Rank, Victim
 from agentrt_engine.policy.registry import (
-    DEFAULT_ORDER,
     DEFAULT_POLICY,
-    make_order,
+    live_policy_names,
+    make_live_policy,
     make_policy,
-    order_names,
     policy_names,
     policy_parameters,
 )
 
 __all__ = [
-    "DEFAULT_ORDER",
     "DEFAULT_POLICY",
     "BasePolicy",
     "Context",
     "Costs",
     "EngineView",
+    "Expectation",
     "Gate",
     "Lease",
     "Memory",
@@ -33,9 +33,9 @@ __all__ = [
     "Rank",
     "Turn",
     "Victim",
-    "make_order",
+    "live_policy_names",
+    "make_live_policy",
     "make_policy",
-    "order_names",
     "policy_names",
     "policy_parameters",
 ]

@@ -8,9 +8,11 @@ there; 0.8 does better).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from itertools import islice
 
-from agentrt_engine.policy.program import Turn
+from agentrt_engine.policy.program import Program, Turn
 from agentrt_engine.policy.program_fcfs import ProgramFcfs
 from agentrt_engine.policy.protocol import EngineView, Gate
 
@@ -43,7 +45,8 @@ class Aimd(ProgramFcfs):
         self._window = float(FIRST_WINDOW)
         self._hits = 1.0
         self._adjusted_s = 0.0
-        self._last_active = 0
+        self._last_active = 0.0
+        self._prioritised = False
 
     def open_gate(self, now: float, engine: EngineView) -> None:
         if now - self._adjusted_s >= INTERVAL_S:
@@ -53,14 +56,23 @@ class Aimd(ProgramFcfs):
                 self._window += INCREASE
             elif use > self._high and self._hits < LOW_HITS:
                 self._window = max(1.0, self._window * DECREASE)
-        active = list(islice(engine.programs.values(), int(self._window)))
-        self._last_active = active[-1].arrival if active else -1
+        programs: Iterable[Program] = engine.programs.values()
+        if self._prioritised:
+            programs = sorted(programs, key=lambda program: program.seniority)
+        active = list(islice(programs, int(self._window)))
+        self._last_active = active[-1].seniority if active else -math.inf
 
     def admit(self, now: float, turn: Turn, engine: EngineView) -> Gate:
-        if turn.program.arrival <= self._last_active:
+        if turn.program.seniority <= self._last_active:
             return Gate.OPEN
         return Gate.LATER if turn.preempted else Gate.CLOSED
 
     def turn_started(self, now: float, turn: Turn, *, cached: bool) -> None:
         if turn.program.turns:
             self._hits += WEIGHT * (cached - self._hits)
+
+    def program_started(self, now: float, program: Program) -> None:
+        self._prioritised = self._prioritised or program.priority != 0
+
+    def hinted(self, now: float, program: Program) -> None:
+        self._prioritised = self._prioritised or program.priority != 0

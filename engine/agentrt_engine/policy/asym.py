@@ -37,6 +37,7 @@ class Asym(Continuum):
     """
 
     name = "asym"
+    evicts_fronts = True
 
     def __init__(
         self,

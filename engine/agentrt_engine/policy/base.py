@@ -5,18 +5,23 @@ A policy subclasses this and overrides what it decides differently.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import ClassVar
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
 
 from agentrt_engine.policy.program import Context, Lease, Program, Turn
 from agentrt_engine.policy.protocol import Costs, EngineView, Gate, Memory, Rank, Victim
 
 
 class BasePolicy:
-    """Requests first come first served; idle KV goes by least recent use."""
+    """Requests first come first served; idle KV goes by least recent use.
+
+    A policy that overrides `lease` or `reclaim` `retains`, unless it says that it does not.
+    """
 
     name: ClassVar[str] = ""
     order_only: ClassVar[bool] = False
+    retains: ClassVar[bool] = False
+    evicts_fronts: ClassVar[bool] = False
     ranks_are_fixed: ClassVar[bool] = True
     needs_hits: ClassVar[bool] = False
     knows_ends: ClassVar[bool] = True
@@ -24,6 +29,10 @@ class BasePolicy:
     backfill: ClassVar[int] = 0
     recheck_s: ClassVar[float | None] = None
     memory: ClassVar[Memory] = Memory.REAL
+
+    def __init_subclass__(cls) -> None:
+        if "retains" not in vars(cls):
+            cls.retains = (cls.lease, cls.reclaim) != (BasePolicy.lease, BasePolicy.reclaim)
 
     def attach(self, costs: Costs) -> None:
         pass
@@ -83,6 +92,15 @@ class BasePolicy:
         pass
 
     def program_ended(self, now: float, program: Program) -> None:
+        pass
+
+    def hinted(self, now: float, program: Program) -> None:
+        pass
+
+    def learned(self) -> dict[str, Any]:
+        return {}
+
+    def recall(self, learned: Mapping[str, Any]) -> None:
         pass
 
     def stepped(

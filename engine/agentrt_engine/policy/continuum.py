@@ -15,9 +15,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 from agentrt_engine.policy.empirical import EmpiricalDurations
+from agentrt_engine.policy.learned import VERSION, check_version, field, positive, whole
 from agentrt_engine.policy.pinning import Pinning, Reading
 from agentrt_engine.policy.program import Program, Turn
 from agentrt_engine.policy.protocol import EngineView
@@ -62,13 +65,15 @@ class Continuum(Pinning):
         if costs.host_s is not None:
             again_s = min(again_s, costs.host_s * length + costs.host_latency_s)
         wait_s = sum(self._waits) / len(self._waits) if self._waits else 0.0
+        eta = self._turns.eta() if self._eta is Eta.LEARNED else 1.0
+        if program.expected is not None:
+            return program.expected.best_ttl(wait_s * eta + again_s)
         if self._durations.count() < COLD_START:
             total = wait_s + again_s
             return max(0.0, math.log(total)) if total > 0 else 0.0
         tool = program.tool
         if tool is None or self._durations.count(tool) < COLD_START:
             tool = None
-        eta = self._turns.eta() if self._eta is Eta.LEARNED else 1.0
         return self._durations.best_ttl(tool, wait_s * eta + again_s)
 
     def turn_started(self, now: float, turn: Turn, *, cached: bool) -> None:
@@ -79,23 +84,44 @@ class Continuum(Pinning):
     def pause_ended(self, now: float, program: Program) -> None:
         super().pause_ended(now, program)
         if program.tool is not None:
-            self._durations.observe(program.tool, now - program.paused_s)
+            self._durations.observe(program.tool, program.paused_for(now))
 
     def program_ended(self, now: float, program: Program) -> None:
         super().program_ended(now, program)
         self._turns.observe(program.turns)
 
+    def learned(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "durations": self._durations.snapshot(),
+            "waits_s": list(self._waits),
+            "turns": self._turns.sums,
+        }
+
+    def recall(self, learned: Mapping[str, Any]) -> None:
+        check_version(learned)
+        durations = field(learned, "durations", EmpiricalDurations.restore)
+        waits_s = field(learned, "waits_s", lambda waits: [positive(wait) for wait in waits])
+        turns = field(learned, "turns", TurnCorrelation)
+        self._durations, self._turns = durations, turns
+        self._waits = deque(waits_s, maxlen=WAITS)
+
 
 class TurnCorrelation:
-    """η = −corr(k, N − k) over the turns k of finished programs of N turns."""
+    """η = −corr(k, N − k) over the turns k of finished programs of N turns.
 
-    def __init__(self) -> None:
-        self._n = 0
-        self._served = 0
-        self._left = 0
-        self._served_2 = 0
-        self._left_2 = 0
-        self._both = 0
+    Args:
+        sums: of one that had observed some; ValueError when they are none.
+    """
+
+    def __init__(self, sums: Sequence[object] = (0, 0, 0, 0, 0, 0)) -> None:
+        numbers = [whole(each) for each in sums]
+        self._n, self._served, self._left, self._served_2, self._left_2, self._both = numbers
+
+    @property
+    def sums(self) -> list[int]:
+        """All that it knows."""
+        return [self._n, self._served, self._left, self._served_2, self._left_2, self._both]
 
     def observe(self, turns: int) -> None:
         """A program ended after so many turns."""

@@ -14,6 +14,9 @@ from agentrt_engine.errors import SettingError
 from agentrt_engine.policy.histogram import Histogram, dump_histogram, load_histogram
 
 MAX_TOOLS = 4096
+
+#: Bins and eighths of names' characters in a snapshot, which keeps it under 2 MB.
+SAVED = 98_304
 SNAPSHOT_VERSION = 1
 
 
@@ -28,13 +31,19 @@ class ToolDurations:
             global shape stays.
     """
 
-    __slots__ = ("_everything", "_max_tools", "_tools", "_unseen")
+    __slots__ = ("_builds", "_everything", "_max_tools", "_tools", "_unseen")
 
     def __init__(self, max_tools: int = MAX_TOOLS) -> None:
         self._max_tools: int = max_tools
         self._tools: dict[str, Histogram] = {}
         self._everything: Histogram = Histogram()
         self._unseen: Histogram = Histogram()
+        self._builds: int = 0
+
+    @property
+    def version(self) -> int:
+        """Another number whenever an answer may be another."""
+        return self._everything.weight + self._builds
 
     def observe(self, tool: str, seconds: float, *, censored: bool = False) -> None:
         """Count one pause of `tool`; `censored` when it was cut off and only lasted longer.
@@ -68,6 +77,20 @@ class ToolDurations:
         """
         return self._fresh(tool).return_rate(elapsed_s if elapsed_s > 0.0 else 0.0)
 
+    def rate_bounds(self, tool: str, elapsed_s: float, share: float) -> tuple[float, float, float]:
+        """Bounds of the return rate for a while; see `Histogram.rate_bounds`."""
+        return self._fresh(tool).rate_bounds(elapsed_s if elapsed_s > 0.0 else 0.0, share)
+
+    def stale(self, tool: str) -> bool:
+        """Whether the next query about `tool` rebuilds its tables."""
+        histogram = self._tools.get(tool, self._unseen)
+        everything = self._everything.weight
+        return histogram.weight >= histogram.rebuild_at or everything >= histogram.rebuild_at_global
+
+    def builds(self, tool: str) -> int:
+        """Which tables answer queries about `tool`: another number after each rebuild."""
+        return self._tools.get(tool, self._unseen).build_id
+
     def quantile(self, tool: str, q: float, elapsed_s: float = 0.0) -> float:
         """Length in seconds, elapsed part included, not exceeded with probability `q`.
 
@@ -87,11 +110,23 @@ class ToolDurations:
         return self._fresh(tool).mean_remaining(max(elapsed_s, 0.0))
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything counted, as JSON-able data for `restore`."""
+        """What was counted, as JSON-able data for `restore`, under 2 MB.
+
+        Everything, unless there are thousands of tools with long names or pauses of all lengths:
+        then the tools observed longest ago are left out.
+        """
+        left = SAVED
+        tools: dict[str, Any] = {}
+        for name, histogram in reversed(self._tools.items()):
+            dumped = dump_histogram(histogram)
+            left -= len(dumped["bins"]) + len(name) // 8 + 4
+            if left < 0:
+                break
+            tools[name] = dumped
         return {
             "version": SNAPSHOT_VERSION,
             "all": dump_histogram(self._everything),
-            "tools": {name: dump_histogram(each) for name, each in self._tools.items()},
+            "tools": dict(reversed(tools.items())),
         }
 
     @classmethod
@@ -126,4 +161,6 @@ class ToolDurations:
             if shape.weight >= shape.rebuild_at:
                 shape.build(None)
             histogram.build(shape)
+            self._builds += 1
+            histogram.build_id = self._builds
         return histogram

@@ -10,10 +10,21 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
+from collections.abc import Mapping
+from itertools import islice
 from math import isfinite
+from typing import Any
+
+from agentrt_engine.policy.learned import positive
 
 MAX_SAMPLES = 16_384
 MAX_TOOLS = 4096
+
+#: In a snapshot: durations of all tools together, of one tool, and in all.
+SAVED_OF_ALL = 16_384
+SAVED_OF_ONE = 1024
+SAVED = 49_152
+
 REBUILD_GROWTH = 0.02
 ALWAYS_FRESH_BELOW = 200
 
@@ -43,6 +54,11 @@ class Sample:
         self._order.append(seconds)
         insort(self.sorted_s, seconds)
         self._seen += 1
+
+    def newest(self, count: int) -> list[float]:
+        """So many of the last durations, the oldest of them first."""
+        order = self._order
+        return list(islice(order, max(0, len(order) - count), None))
 
     def best_ttl(self, gain_s: float) -> float:
         if self._seen >= self._rebuild_at:
@@ -136,8 +152,43 @@ class EmpiricalDurations:
         """
         return self._sample(tool).best_ttl(gain_s)
 
+    def snapshot(self) -> dict[str, Any]:
+        """The newest durations as JSON-able data for `restore`, under 2 MB and the tools' names.
+
+        At most 16,384 of all tools together, 1,024 of one tool, and 49,152 of single tools in
+        all: the tools observed longest ago are left out.
+        """
+        left = SAVED
+        tools: dict[str, list[float]] = {}
+        for name, sample in reversed(self._tools.items()):
+            if left <= 0:
+                break
+            tools[name] = sample.newest(min(SAVED_OF_ONE, left))
+            left -= len(tools[name])
+        return {
+            "all": self._everything.newest(SAVED_OF_ALL),
+            "tools": dict(reversed(tools.items())),
+        }
+
+    @classmethod
+    def restore(cls, data: Mapping[str, Any]) -> EmpiricalDurations:
+        """The durations of a `snapshot`; ValueError, TypeError, … when it is none."""
+        restored = cls()
+        restored._everything = load_sample(data["all"])
+        for name in list(data["tools"])[-restored._max_tools :]:
+            restored._tools[str(name)] = load_sample(data["tools"][name])
+        return restored
+
     def _sample(self, tool: str | None) -> Sample:
         if tool is None:
             return self._everything
         sample = self._tools.get(tool)
         return self._unseen if sample is None else sample
+
+
+def load_sample(durations: list[object]) -> Sample:
+    """The durations of a snapshot; ValueError or TypeError when they are none."""
+    sample = Sample()
+    for seconds in durations:
+        sample.observe(positive(seconds))
+    return sample

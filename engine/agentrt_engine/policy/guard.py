@@ -2,14 +2,15 @@
 
     may_evict(j, turn) = ended(j) or key(j) later than key(turn) or value(j) < λ
 
-key: the order of arrival; a subagent has the key of the program that waits for it. Damage flows
-from later programs' turns to none before them, which is what keeps a full engine from evicting
-everybody in turn (thrash). The rest is price:
+key: the order of arrival, but for priorities that clients give; a subagent has the key of the
+program that waits for it. Damage flows from later programs' turns to none before them, which is
+what keeps a full engine from evicting everybody in turn (thrash). The rest is price:
 
     value(j) = cost(j)·rate(j)          GPU-seconds per token-second that keeping j's KV saves
     cost(j)  = c1 + c2·p                seconds to prefill its last token, at position p, again;
                with a copy in host memory at most λ·(seconds to bring the context back)
-    rate(j)  = G(elapsed)               how soon it returns (`ToolDurations.return_rate`), or
+    rate(j)  = G(elapsed)               how soon it returns (`ToolDurations.return_rate`, or the
+                                        client's `Expectation`), or
                1 / (a·(r + 1))          if its turn waits at rank r; a: mean gap between admissions
     λ        = φ / (KV tokens running)  what a token-second of memory is worth to the batch: φ is
                                         the fixed part of a step over the whole step (10 s means)
@@ -23,13 +24,16 @@ Source: design of this project; see docs/policies.md for what each part brings.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from agentrt_engine.policy.base import BasePolicy, take
+from agentrt_engine.policy.demand import Demand
 from agentrt_engine.policy.durations import ToolDurations
+from agentrt_engine.policy.learned import VERSION, check_version, field, positive
 from agentrt_engine.policy.output_length import OutputLength
 from agentrt_engine.policy.program import Context, Lease, Phase, Program, Turn
-from agentrt_engine.policy.protocol import EngineView, Gate, Rank, Victim
+from agentrt_engine.policy.protocol import Costs, EngineView, Gate, Rank, Victim
 
 #: Time constant of the means that the price is made from, seconds.
 HORIZON_S = 10.0
@@ -45,6 +49,12 @@ HOST_WAIT_S = 0.02
 
 #: Weight of a new gap in the mean gap between admissions.
 GAP_WEIGHT = 0.05
+
+#: Tokens of the largest page.
+MAX_PAGE = 1024
+
+#: Shortest time that a waiting turn is assumed to wait, seconds.
+LEAST_WAIT_S = 1e-9
 
 
 class Guard(BasePolicy):
@@ -77,7 +87,8 @@ class Guard(BasePolicy):
         self._newcomer = newcomer
         self._price = price
         self._gated = gate
-        self._durations = ToolDurations()
+        self.durations = ToolDurations()
+        self._demand = Demand(self)
         self._gate_key: float = math.inf
         self._output = OutputLength()
         self._running = 0.0
@@ -86,11 +97,18 @@ class Guard(BasePolicy):
         self._batch_end_s = 0.0
         self._admitted_s: float | None = None
         self._admission_gap_s = 1.0
-        self._children = 0
+
+    def attach(self, costs: Costs) -> None:
+        self._demand.reset()
 
     def key(self, program: Program) -> float:
         """Priority; the smallest goes first and is evicted last. A child has its root's."""
-        return program.root.arrival
+        key = self._demand.key(program)
+        return self.new_key(program) if key is None else key
+
+    def new_key(self, program: Program) -> float:
+        """The key that a program gets when it starts, or when something is said of it."""
+        return program.root.seniority
 
     def rank(self, now: float, turn: Turn) -> Rank:
         return (self.key(turn.program), turn.program.arrival)
@@ -100,33 +118,50 @@ class Guard(BasePolicy):
     def open_gate(self, now: float, engine: EngineView) -> None:
         if not self._gated:
             return
-        left = float(max(engine.capacity_tokens, engine.host_tokens))
+        room = float(max(engine.capacity_tokens, engine.host_tokens))
         price = self._lambda(now, engine)
-        self._gate_key = math.inf
+        if engine.running and len(self._demand) == len(engine.programs):
+            output = self._output.mean
+            self._gate_key = self._demand.gate(now, engine, price, room, output)
+        else:
+            self._gate_key = self._gate_that_lets_in(now, engine, price, room)
+
+    def _gate_that_lets_in(
+        self, now: float, engine: EngineView, price: float, room: float
+    ) -> float:
+        """The key of the last active program, so that there is one that can start."""
         last = -math.inf
-        # Always at least one, and one that can start if nothing runs.
         lets_in = bool(engine.running)
-        for program in self.by_key(engine):
-            left -= self._weight(now, program, engine, price)
-            if left < 0 and last > -math.inf and lets_in:
-                self._gate_key = last
-                break
+        for program in sorted(engine.programs.values(), key=self.key):
+            room -= self._weight(now, program, engine, price)
+            if room < 0 and last > -math.inf and lets_in:
+                return last
             last = self.key(program)
             lets_in = lets_in or program.phase is not Phase.PAUSED
-
-    def by_key(self, engine: EngineView) -> Iterable[Program]:
-        """The live programs in the order of their keys."""
-        programs = engine.programs.values()
-        return sorted(programs, key=self.key) if self._children else programs
+        return math.inf
 
     def _weight(self, now: float, program: Program, engine: EngineView, price: float) -> float:
         """Tokens that an active program is going to need."""
         if program.phase is not Phase.PAUSED:
             return program.prompt_tokens + self._output.expected(program)
-        length = program.context_tokens
+        value = self.factor(program, engine) * self.rate(now, program, engine)
+        return program.context_tokens if value >= price else 0.0
+
+    def factor(self, program: Program, engine: EngineView) -> float:
+        """Seconds to prefill a token of a program's context again, in the mean."""
         costs = engine.costs
-        value = (costs.prefill_s + costs.position_s * length / 2) * self._rate(now, program, engine)
-        return length if value >= price else 0.0
+        return costs.prefill_s + costs.position_s * program.context_tokens / 2
+
+    def last_token(self, program: Program, engine: EngineView) -> tuple[float, float]:
+        """Seconds to prefill the last token of its KV again, at least and at most.
+
+        The KV ends with the context, or a page later.
+        """
+        costs, length = engine.costs, program.context_tokens
+        end = length + MAX_PAGE
+        return costs.prefill_s + costs.position_s * length, (
+            costs.prefill_s + costs.position_s * end
+        )
 
     def admit(self, now: float, turn: Turn, engine: EngineView) -> Gate:
         return Gate.OPEN if self.key(turn.program) <= self._gate_key else Gate.CLOSED
@@ -147,13 +182,17 @@ class Guard(BasePolicy):
         if price <= 0:
             return math.inf
         break_even = cost / price
-        tool = program.tool
-        if tool is None or program.children:
+        expected, tool = program.expected, program.tool
+        if expected is None and (tool is None or program.children):
             return break_even
         elapsed = 0.0
         step = 0.05
         while elapsed < break_even:
-            if cost * self._durations.return_rate(tool, elapsed) < price:
+            if expected is not None:
+                rate = expected.return_rate(elapsed)
+            else:
+                rate = self.durations.return_rate(tool or "", elapsed)
+            if cost * rate < price:
                 return elapsed
             elapsed += step
             step *= 1.5
@@ -177,17 +216,32 @@ class Guard(BasePolicy):
         *,
         backfill: bool,
     ) -> list[Victim] | None:
-        running = turn.program.phase is Phase.RUNNING
+        running = turn in engine.running
         price = 0.0 if backfill else self._lambda(now, engine)
         key = self.key(turn.program)
         ended: list[Context] = []
         cheap: list[tuple[float, int, Context]] = []
         juniors: list[tuple[float, int, Context]] = []
+        later: list[tuple[int, Context]] = []
         total = 0
+        worth, worthless = self._sure(now, engine)
         for order, context in enumerate(idle):
+            program = context.program
+            senior = worth.get(program)
+            if senior is None and (senior := worthless.get(program)) is not None and price > 0:
+                later.append((order, context))
+                total += context.tokens
+                continue
+            if senior is not None:
+                if running or senior > key:
+                    juniors.append((-senior, order, context))
+                    total += context.tokens
+                continue
             owner = self._strongest(context)
             if owner is None:
                 ended.append(context)
+            elif owner.phase is not Phase.PAUSED and self.key(owner) > key:
+                later.append((order, context))
             elif (value := self._value(now, context, owner, engine, price)) < price:
                 cheap.append((value, order, context))
             elif running or self.key(owner) > key:
@@ -197,10 +251,33 @@ class Guard(BasePolicy):
             total += context.tokens
         if not running and total < need + self.reserve(turn, engine):
             return None
+        # They yield in any case; when depends on what they are worth.
+        for order, context in later:
+            owner = self._strongest(context)
+            if owner is not None:
+                value = self._value(now, context, owner, engine, price)
+                if value < price:
+                    cheap.append((value, order, context))
+                else:
+                    juniors.append((-self.key(owner), order, context))
         cheap.sort()
         juniors.sort()
-        victims = ended + [entry[2] for entry in cheap] + [entry[2] for entry in juniors]
-        return take(victims, need)
+        first_to_last = ended + [entry[2] for entry in cheap] + [entry[2] for entry in juniors]
+        victims = take(first_to_last, need)
+        for victim in victims:
+            if victim.context.program is not None:
+                self._demand.nibbled(victim.context.program)
+        return victims
+
+    def _sure(self, now: float, engine: EngineView) -> tuple[Mapping[Any, float], ...]:
+        """Programs whose idle KV surely is worth the price, and surely is not, and their keys.
+
+        That was found for the gate, with the mean cost of a token.
+        """
+        if not self._gated or not engine.running or engine.costs.host_s is not None:
+            return {}, {}
+        self._demand.settle(now, self.price(now))
+        return self._demand.worth, self._demand.worthless
 
     def preempt(self, now: float, running: Collection[Turn]) -> Turn:
         return max(running, key=lambda turn: self.key(turn.program))
@@ -228,19 +305,45 @@ class Guard(BasePolicy):
             # Bringing it back keeps the memory waiting, not the GPU.
             transfer_s = costs.host_s * context.tokens + HOST_WAIT_S
             cost = min(cost, price * transfer_s)
-        return cost * self._rate(now, owner, engine)
+        return cost * self.rate(now, owner, engine)
 
-    def _rate(self, now: float, program: Program, engine: EngineView) -> float:
+    def rate(self, now: float, program: Program, engine: EngineView) -> float:
         """How soon a program's KV will be used again, 1/s."""
         if program.phase is not Phase.PAUSED:
             rank = 0 if program.phase is Phase.RUNNING else engine.position(program)
-            return 1 / (self._admission_gap_s * (rank + 1))
-        live = [child for child in program.children if child.phase is not Phase.ENDED]
-        if live:
-            return min(self._rate(now, child, engine) for child in live)
+            return 1 / max(self._admission_gap_s * (rank + 1), LEAST_WAIT_S)
+        if program.expected is not None:
+            return program.expected.return_rate(program.paused_for(now))
+        if program.children and (live := live_children(program)):
+            return min(self.rate(now, child, engine) for child in live)
         if program.returns_s is not None:
             return 1 / max(program.returns_s - now, 1e-3)
-        return self._durations.return_rate(program.tool or "", now - program.paused_s)
+        return self.durations.return_rate(program.tool or "", program.paused_for(now))
+
+    def rate_bounds(
+        self, now: float, program: Program, share: float
+    ) -> tuple[float, float, float] | None:
+        """Bounds of the rate of a paused program, and until when they hold; None without.
+
+        Args:
+            share: for how much of its bin they have to hold, or to its end.
+        """
+        elapsed = program.paused_for(now)
+        if program.expected is not None:
+            least, most, end = program.expected.rate_bounds(elapsed, share)
+        elif program.returns_s is not None or (program.children and live_children(program)):
+            return None
+        else:
+            least, most, end = self.durations.rate_bounds(program.tool or "", elapsed, share)
+        return least, most, program.paused_s + end
+
+    def tools_asked(self, program: Program) -> list[str]:
+        """The tools whose statistics the rate of a program rests on."""
+        if program.phase is not Phase.PAUSED or program.expected is not None:
+            return []
+        if program.children and (live := live_children(program)):
+            return [tool for child in live for tool in self.tools_asked(child)]
+        return [] if program.returns_s is not None else [program.tool or ""]
 
     # Price.
 
@@ -268,23 +371,59 @@ class Guard(BasePolicy):
     # Observations.
 
     def program_started(self, now: float, program: Program) -> None:
-        self._children += program.parent is not None
+        self._demand.enter(program, self.new_key(program))
+        if program.parent is not None:
+            self._demand.changed(program.parent)
 
     def program_ended(self, now: float, program: Program) -> None:
-        self._children -= program.parent is not None
+        self._demand.leave(program)
+
+    def hinted(self, now: float, program: Program) -> None:
+        if self._demand.key(program) is None:
+            return
+        self._demand.enter(program, self.new_key(program))
+        for child in live_children(program):
+            self.hinted(now, child)
 
     def predict_pause(self, program: Program, quantile: float) -> float | None:
-        return self._durations.quantile(program.tool or "", quantile)
+        if program.expected is not None:
+            return program.expected.quantile(quantile)
+        return self.durations.quantile(program.tool or "", quantile)
 
     def turn_started(self, now: float, turn: Turn, *, cached: bool) -> None:
+        self._demand.changed(turn.program)
         if self._admitted_s is not None:
             gap = now - self._admitted_s
             self._admission_gap_s += GAP_WEIGHT * (gap - self._admission_gap_s)
         self._admitted_s = now
 
     def turn_ended(self, now: float, program: Program) -> None:
+        self._demand.changed(program)
         self._output.observe(program)
 
+    def tool_started(self, now: float, program: Program, tool: str) -> None:
+        self._demand.changed(program)
+
     def pause_ended(self, now: float, program: Program) -> None:
+        self._demand.changed(program)
         if program.tool is not None:
-            self._durations.observe(program.tool, now - program.paused_s)
+            self.durations.observe(program.tool, program.paused_for(now))
+
+    def learned(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "durations": self.durations.snapshot(),
+            "output_tokens": self._output.mean,
+        }
+
+    def recall(self, learned: Mapping[str, Any]) -> None:
+        check_version(learned)
+        durations = field(learned, "durations", ToolDurations.restore)
+        self._output.recall(field(learned, "output_tokens", positive))
+        self.durations = durations
+        self._demand.reset()
+
+
+def live_children(program: Program) -> list[Program]:
+    """The programs that a program waits for."""
+    return [child for child in program.children if child.phase is not Phase.ENDED]

@@ -1,6 +1,6 @@
 """`guard-srpt`: `guard` with the program that has the least work left first.
 
-    key = remaining + aging·arrival
+    key = remaining + aging·arrival − 2^32·priority
 
 remaining: engine seconds of work, as the client hinted; else from `max_turns` and what its turns
 took so far; else as learned from finished programs, where that has proved to tell more than
@@ -11,12 +11,13 @@ processing time; the estimate is evaluated in docs/benchmarks.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
 from agentrt_engine.policy.guard import Guard
-from agentrt_engine.policy.program import Program
-from agentrt_engine.policy.protocol import Costs, EngineView
+from agentrt_engine.policy.learned import field, positive
+from agentrt_engine.policy.program import PRIORITY_STEP, Program
+from agentrt_engine.policy.protocol import Costs
 from agentrt_engine.policy.remaining import RemainingWork
 
 #: Weight of a finished program in the mean work.
@@ -45,29 +46,28 @@ class GuardSrpt(Guard):
         if aging < 0:
             raise ValueError(f"aging={aging}: expected at least 0")
         self._aging = aging
-        self._keys: dict[Program, float] = {}
-        self._order: list[tuple[float, int, Program]] = []
+        self._costs = Costs(0.0, 0.0, 0.0, 0.0)
+        self._remaining = RemainingWork(0.0, 0.0)
         self._work: dict[Program, float] = {}
         self._mean_work = 0.0
 
     def attach(self, costs: Costs) -> None:
         super().attach(costs)
         self._costs = costs
-        self._remaining = RemainingWork(costs.prefill_s, costs.fixed_s)
+        self._remaining.reprice(costs.prefill_s, costs.fixed_s)
 
-    def key(self, program: Program) -> float:
-        return self._keys[program]
-
-    def by_key(self, engine: EngineView) -> Iterable[Program]:
-        return (program for _key, _arrival, program in self._order)
+    def new_key(self, program: Program) -> float:
+        if program.parent is not None:
+            return self.key(program.root)
+        aged = self._left(program) + self._aging * program.arrival_s
+        return aged - program.priority * PRIORITY_STEP
 
     def program_started(self, now: float, program: Program) -> None:
-        super().program_started(now, program)
         self._work[program] = 0.0
         self._remaining.started(
             program.program_id, program.agent, program.prompt_tokens, program.max_turns
         )
-        self._set_key(program)
+        super().program_started(now, program)
 
     def turn_ended(self, now: float, program: Program) -> None:
         super().turn_ended(now, program)
@@ -86,38 +86,45 @@ class GuardSrpt(Guard):
         super().pause_ended(now, program)
         self._remaining.pause_ended(
             program.program_id,
-            pause_s=now - program.paused_s,
+            pause_s=program.paused_for(now),
             prompt_tokens=program.prompt_tokens,
             tool=program.tool,
         )
-        self._drop_key(program)
-        self._set_key(program)
+        self._demand.enter(program, self.new_key(program))
 
     def program_ended(self, now: float, program: Program) -> None:
         super().program_ended(now, program)
-        self._remaining.ended(program.program_id)
         work = self._work.pop(program)
+        if not program.turns:
+            # It was called off; what it would have done is not known.
+            self._remaining.dropped(program.program_id)
+            return
+        self._remaining.ended(program.program_id)
         self._mean_work += (WEIGHT if self._mean_work else 1.0) * (work - self._mean_work)
-        self._drop_key(program)
 
-    def _set_key(self, program: Program) -> None:
-        if program.parent is not None:
-            key = self._keys[program.root]
-        else:
-            key = self._left(program) + self._aging * program.arrival_s
-        self._keys[program] = key
-        insort(self._order, (key, program.arrival, program))
+    def learned(self) -> dict[str, Any]:
+        return {
+            **super().learned(),
+            "remaining": self._remaining.snapshot(),
+            "mean_work_s": self._mean_work,
+        }
 
-    def _drop_key(self, program: Program) -> None:
-        entry = (self._keys.pop(program), program.arrival)
-        del self._order[bisect_left(self._order, entry)]
+    def recall(self, learned: Mapping[str, Any]) -> None:
+        remaining = field(learned, "remaining", self._restored)
+        mean_work = field(learned, "mean_work_s", positive)
+        super().recall(learned)
+        self._remaining, self._mean_work = remaining, mean_work
+
+    def _restored(self, data: Mapping[str, Any]) -> RemainingWork:
+        costs = self._costs
+        return RemainingWork.restore(data, prefill_s=costs.prefill_s, decode_s=costs.fixed_s)
 
     def _left(self, program: Program) -> float:
         """Engine seconds of work left."""
         if program.remaining_s is not None:
             return program.remaining_s
         if program.max_turns is not None and program.turns:
-            per_turn = self._work[program] / program.turns
+            per_turn = self._work.get(program, 0.0) / program.turns
             return per_turn * max(1, program.max_turns - program.turns)
         estimate = self._remaining.estimate(program.program_id)
         return estimate.seconds if estimate.informative else self._mean_work

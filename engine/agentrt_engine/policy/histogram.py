@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from math import exp, isfinite, log
+from math import exp, inf, isfinite, log
 from operator import neg
 from typing import Any
 
@@ -29,6 +29,9 @@ LAST = BINS - 1
 EVEN_PSEUDO_COUNT = 1.0
 GLOBAL_PSEUDO_COUNT = 3.0
 MAX_RATE = 1.0 / FIRST_EDGE_S
+
+#: Relative error of a rate, with a margin.
+ROUNDING = 1e-9
 
 REBUILD_GROWTH = 0.02
 ALWAYS_FRESH_BELOW = 50
@@ -45,9 +48,11 @@ class Histogram:
             (∫S up to the edge, 1 − S(edge)) that starts at this edge.
         hull_slope: the slope to that vertex, which is the return rate at the edge.
         rebuild_at, rebuild_at_global: weights from which the tables are too old.
+        build_id: of the tables, given by their owner.
     """
 
     __slots__ = (
+        "build_id",
         "censored",
         "excess_s",
         "hull_next",
@@ -73,6 +78,7 @@ class Histogram:
         self.tail_mean_s: float = EDGES_S[LAST]
         self.rebuild_at: float = 0.0
         self.rebuild_at_global: float = 0.0
+        self.build_id: int = 0
 
     def observe(self, seconds: float, censored: bool) -> None:
         k = bisect_right(EDGES_S, seconds) - 1
@@ -84,10 +90,22 @@ class Histogram:
             self.excess_s += seconds - EDGES_S[LAST]
         self.weight += 1
 
+    @classmethod
+    def shaped(cls, survival: list[float], tail_mean_s: float) -> Histogram:
+        """One without counts, its tables built from P(pause > edge), which falls everywhere."""
+        histogram = cls()
+        histogram.survival = [*survival, 0.0]
+        histogram.tail_mean_s = tail_mean_s
+        histogram._build_rest()
+        histogram._build_hull()
+        return histogram
+
     def build(self, shape: Histogram | None) -> None:
         """Rebuild the tables, leaning on the built tables of `shape` (None: on nothing)."""
         self._build_survival(shape)
-        self._build_rest(shape)
+        expected = EDGES_S[LAST] if shape is None else shape.tail_mean_s
+        self.tail_mean_s = (expected + self.excess_s) / (1 + self.returned[LAST])
+        self._build_rest()
         self._build_hull()
         self.rebuild_at = next_rebuild(self.weight, 1.0)
         if shape is not None:
@@ -114,9 +132,7 @@ class Histogram:
             left *= survives[k]
         self.survival = survival
 
-    def _build_rest(self, shape: Histogram | None) -> None:
-        expected = EDGES_S[LAST] if shape is None else shape.tail_mean_s
-        self.tail_mean_s = (expected + self.excess_s) / (1 + self.returned[LAST])
+    def _build_rest(self) -> None:
         survival = self.survival
         rest = [0.0] * (BINS + 1)
         total = survival[LAST] * self.tail_mean_s
@@ -174,6 +190,28 @@ class Histogram:
                 j = self.hull_next[j]
                 rate = (here - survival[j]) / (ahead - rest[j])
         return rate if rate < MAX_RATE else MAX_RATE
+
+    def rate_bounds(self, elapsed_s: float, share: float) -> tuple[float, float, float]:
+        """The least and the largest return rate from now on, for a share of this bin.
+
+        Within a bin the rate rises. The bounds leave room for rounding.
+
+        Returns:
+            rates in 1/s, and up to what length of the pause they hold, seconds.
+        """
+        k = bisect_right(EDGES_S, elapsed_s) - 1
+        least = self.return_rate(elapsed_s)
+        if k == LAST:
+            return least, least, inf
+        end, over = EDGES_S[k + 1], self.survival[k + 1]
+        if share < 1.0:
+            end = elapsed_s + (end - elapsed_s) * share
+            most = self.return_rate(end)
+        else:
+            most = max(
+                (self.survival[k] - over) / (end - EDGES_S[k]) / over, self.hull_slope[k + 1]
+            )
+        return least * (1.0 - ROUNDING), most * (1.0 + ROUNDING), end
 
     def mean_remaining(self, elapsed_s: float) -> float:
         """E[pause − elapsed | pause > elapsed], in seconds."""

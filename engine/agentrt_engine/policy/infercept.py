@@ -15,6 +15,7 @@ those of later programs yield, the latest first, and all of them when nothing el
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 from agentrt_engine.policy.base import least_recently_used, others_run, take
@@ -50,15 +51,14 @@ class InferCept(ProgramFcfs):
             keep = context.program is not None and self._preserved(now, context.program, engine)
             (preserved if keep else given_up).append(context)
         if others_run(turn, engine):
-            preserved = [c for c in preserved if _arrival(c) > turn.program.arrival]
-        preserved.sort(key=_arrival, reverse=True)
+            preserved = [c for c in preserved if _seniority(c) > turn.program.seniority]
+        preserved.sort(key=_seniority, reverse=True)
         return take(given_up + preserved, need)
 
     def _preserved(self, now: float, program: Program, engine: EngineView) -> bool:
         if program.phase is not Phase.PAUSED:
             return program.phase is Phase.WAITING
-        elapsed = now - program.paused_s
-        return elapsed <= self._break_even_s(program.context_tokens, engine)
+        return program.paused_for(now) <= self._break_even_s(program.context_tokens, engine)
 
     @staticmethod
     def _break_even_s(length: int, engine: EngineView) -> float:
@@ -73,5 +73,5 @@ class InferCept(ProgramFcfs):
         return waste / length
 
 
-def _arrival(context: Context) -> int:
-    return context.program.arrival if context.program else -1
+def _seniority(context: Context) -> float:
+    return context.program.seniority if context.program else -math.inf

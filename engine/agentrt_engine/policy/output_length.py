@@ -21,6 +21,15 @@ class OutputLength:
         """A turn of the program ended."""
         self._mean += WEIGHT * (program.output_tokens - self._mean)
 
+    @property
+    def mean(self) -> float:
+        """Tokens; for `recall`."""
+        return self._mean
+
+    def recall(self, mean: float) -> None:
+        """Go on from the mean of an earlier run."""
+        self._mean = mean
+
     def expected(self, program: Program) -> float:
         """Tokens that the program's turn will generate."""
         return program.max_tokens or self._mean

@@ -45,7 +45,7 @@ class Pinning(BasePolicy):
 
     def rank(self, now: float, turn: Turn) -> Rank:
         pinned = self._pins.get(turn.program, -math.inf) > now
-        return (not turn.preempted, not pinned, turn.program.arrival)
+        return (not turn.preempted, not pinned, turn.program.seniority)
 
     def lease(self, now: float, program: Program, engine: EngineView) -> Lease | None:
         seconds = self.pin_s(program, engine)
@@ -77,9 +77,9 @@ class Pinning(BasePolicy):
             context
             for context in order
             if self._pinned(now, context)
-            and (alone or _latest_user(context) > turn.program.arrival)
+            and (alone or _seniority(context) > turn.program.seniority)
         ]
-        pinned.sort(key=_latest_user, reverse=True)
+        pinned.sort(key=_seniority, reverse=True)
         broken = take(pinned, missing)
         # "Until it fits": they stay broken, whether it fits in the end or not.
         for victim in broken:
@@ -111,6 +111,6 @@ def _users(context: Context) -> Collection[Program]:
     return context.users if context.program is None else (context.program,)
 
 
-def _latest_user(context: Context) -> int:
-    """When the first of its programs arrived."""
-    return min((program.arrival for program in _users(context)), default=-1)
+def _seniority(context: Context) -> float:
+    """That of the first of its programs."""
+    return min((program.seniority for program in _users(context)), default=-math.inf)

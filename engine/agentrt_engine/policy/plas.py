@@ -17,4 +17,4 @@ class Plas(BasePolicy):
     name = "plas"
 
     def rank(self, now: float, turn: Turn) -> Rank:
-        return (not turn.preempted, turn.program.served_tokens, turn.program.arrival)
+        return (not turn.preempted, turn.program.served_tokens, turn.program.seniority)

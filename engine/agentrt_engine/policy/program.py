@@ -9,6 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from agentrt_engine.policy.expectation import Expectation
+
+#: Positions in the order of arrival that one unit of priority is worth: more than programs arrive.
+PRIORITY_STEP = 2.0**32
+
 
 class Phase(Enum):
     """What a program is doing."""
@@ -42,6 +47,9 @@ class Program:
         returns_s: when its next turn will come, where an oracle knows.
         max_turns: the most turns it will take, when somebody said so.
         remaining_s: engine seconds of work left, when somebody said so.
+        priority: 0 is usual, higher goes first, when somebody said so. That of a child does not
+            count: it has its root's.
+        expected: of the present pause, when somebody said so.
     """
 
     program_id: str
@@ -63,6 +71,8 @@ class Program:
     returns_s: float | None = None
     max_turns: int | None = None
     remaining_s: float | None = None
+    priority: float = 0.0
+    expected: Expectation | None = None
 
     @property
     def root(self) -> Program:
@@ -71,6 +81,15 @@ class Program:
         while program.parent is not None:
             program = program.parent
         return program
+
+    @property
+    def seniority(self) -> float:
+        """Its place among programs, the smallest first: its arrival, but for priorities."""
+        return self.arrival - self.root.priority * PRIORITY_STEP
+
+    def paused_for(self, now: float) -> float:
+        """Seconds that its pause has lasted."""
+        return max(0.0, now - self.paused_s)
 
 
 @dataclass(slots=True, eq=False)

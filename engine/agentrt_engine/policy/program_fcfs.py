@@ -19,4 +19,4 @@ class ProgramFcfs(BasePolicy):
     order_only = True
 
     def rank(self, now: float, turn: Turn) -> Rank:
-        return (not turn.preempted, turn.program.arrival)
+        return (not turn.preempted, turn.program.seniority)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from agentrt_engine.policy.program import Context, Lease, Program, Turn
 
@@ -42,6 +42,7 @@ class Costs:
         position_s: per prefilled token and token before it.
         host_s: per token that comes back from host memory; None without a host tier.
         host_latency_s: per transfer.
+        sequence_s: per decoding turn and step.
     """
 
     fixed_s: float
@@ -50,6 +51,7 @@ class Costs:
     position_s: float
     host_s: float | None = None
     host_latency_s: float = 0.0
+    sequence_s: float = 0.0
 
     def prefill(self, first: int, end: int) -> float:
         """Seconds to prefill the positions from `first` up to `end`."""
@@ -94,7 +96,7 @@ class EngineView(Protocol):
 
     @property
     def running(self) -> Collection[Turn]:
-        """Turns that are being prefilled or decoded, in the order of their start."""
+        """Turns that are being prefilled or decoded, in the order of their start; fast `in`."""
 
     @property
     def waiting(self) -> int:
@@ -112,6 +114,10 @@ class Policy(Protocol):
 
     A policy has no clock, does no I/O and draws no random numbers: everything comes in as an
     argument. `BasePolicy` has a default for each member.
+
+    Of each program it is told once that it started, before anything else, and once that it ended,
+    after which it is asked about its turns no more. In between turns may run at the same time,
+    vanish, or start without the end of a pause. Times never go back.
     """
 
     @property
@@ -121,6 +127,14 @@ class Policy(Protocol):
     @property
     def order_only(self) -> bool:
         """Whether it decides nothing but `rank`, so that any engine can run it."""
+
+    @property
+    def retains(self) -> bool:
+        """Whether it decides which idle KV yields; if not, the engine's own LRU does as well."""
+
+    @property
+    def evicts_fronts(self) -> bool:
+        """Whether some of its victims lose their front, which needs multi-segment attention."""
 
     @property
     def ranks_are_fixed(self) -> bool:
@@ -151,7 +165,7 @@ class Policy(Protocol):
         """What memory to pretend; anything but `REAL` needs a simulated engine."""
 
     def attach(self, costs: Costs) -> None:
-        """What the engine's work costs; said once, before anything else."""
+        """What the engine's work costs; said before anything else, and again when it changes."""
 
     def rank(self, now: float, turn: Turn) -> Rank:
         """The place of a waiting turn."""
@@ -217,10 +231,30 @@ class Policy(Protocol):
         """It is known which tool the program waits for."""
 
     def pause_ended(self, now: float, program: Program) -> None:
-        """The program's next turn has come, before it is queued."""
+        """The paused program's next turn has come, before it is queued."""
 
     def program_ended(self, now: float, program: Program) -> None:
         """The program has no more turns."""
+
+    def hinted(self, now: float, program: Program) -> None:
+        """Somebody said `priority`, `expected`, `remaining_s` or `max_turns` of a live program.
+
+        The ranks of its turns and of those of its children may be others now, even where they
+        stay the same otherwise.
+        """
+
+    def learned(self) -> dict[str, Any]:
+        """What it learned that is worth keeping when the engine stops, for JSON; {} if nothing.
+
+        A few MB at most.
+        """
+
+    def recall(self, learned: Mapping[str, Any]) -> None:
+        """Go on from what an earlier policy of the same name had `learned`.
+
+        Raises:
+            SettingError: it is damaged or of another version; the policy stays as it was.
+        """
 
     def stepped(
         self, now: float, seconds: float, running: float, kv_tokens: float, fixed: float

@@ -23,7 +23,7 @@ from agentrt_engine.policy.oracle import InfiniteKv, OraclePauses, OracleRetenti
 from agentrt_engine.policy.plas import Plas
 from agentrt_engine.policy.policy_file import SUFFIX, load_policy_file
 from agentrt_engine.policy.program_fcfs import ProgramFcfs
-from agentrt_engine.policy.protocol import Policy
+from agentrt_engine.policy.protocol import Memory, Policy
 from agentrt_engine.policy.static_cap import StaticCap
 from agentrt_engine.policy.thunder import Thunder
 
@@ -52,35 +52,42 @@ _POLICIES: dict[str, type[BasePolicy]] = {
 
 DEFAULT_POLICY = Guard.name
 
-#: What an engine runs by default that can order its queue but not retain KV.
-DEFAULT_ORDER = ProgramFcfs.name
-
 
 def policy_names() -> list[str]:
     """Every registered name."""
     return list(_POLICIES)
 
 
-def order_names() -> list[str]:
-    """The policies that decide the order of the queue and nothing else."""
-    return [name for name, policy in _POLICIES.items() if policy.order_only]
+def live_policy_names() -> list[str]:
+    """The policies that a live engine can run, `DEFAULT_POLICY` among them."""
+    return [name for name, policy in _POLICIES.items() if not _needs(policy)]
 
 
-def make_order(name: str) -> Policy:
-    """A policy for an engine that can order its queue but not retain KV.
+def make_live_policy(specification: str) -> Policy:
+    """As `make_policy`, for an engine that serves.
 
     Raises:
-        UnknownPolicy: there is no such policy, or it decides more than the order.
+        UnknownPolicy: as `make_policy`, or it needs what only a simulated engine has.
     """
+    name = specification.partition(":")[0]
     if not name.endswith(SUFFIX) and name not in _POLICIES:
-        raise _unknown(name, order_names())
-    policy = make_policy(name)
-    if not policy.order_only:
+        raise _unknown(name, live_policy_names())
+    policy = make_policy(specification)
+    if needs := _needs(policy):
         raise UnknownPolicy(
-            f"policy {name!r} decides about KV, which only agentrt replay can act on so far: "
-            f"expected one of {', '.join(order_names())}"
+            f"policy {name!r} {needs}, so only agentrt replay can run it: "
+            f"expected one of {', '.join(live_policy_names())}"
         )
     return policy
+
+
+def _needs(policy: Policy | type[BasePolicy]) -> str:
+    """What a policy needs that no live engine has; empty if nothing."""
+    if policy.memory is not Memory.REAL:
+        return "pretends memory that does not exist"
+    if policy.knows_future:
+        return "knows the future"
+    return "evicts the fronts of contexts" if policy.evicts_fronts else ""
 
 
 def make_policy(specification: str) -> Policy:

@@ -105,6 +105,10 @@ class RemainingWork:
         self._skill: Skill = Skill()
         self._informative: bool = False
 
+    def reprice(self, prefill_s: float, decode_s: float) -> None:
+        """From now on tokens cost this; what was learned stays, and is forgotten slowly."""
+        self._prefill_s, self._decode_s = prefill_s, decode_s
+
     def started(
         self, program: str, agent: str, prompt_tokens: int, max_turns: int | None = None
     ) -> None:

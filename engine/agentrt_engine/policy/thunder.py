@@ -8,10 +8,12 @@ from its description.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import islice
+from typing import Any
 
 from agentrt_engine.policy.base import BasePolicy, least_recently_used, take
+from agentrt_engine.policy.learned import VERSION, check_version, field, positive
 from agentrt_engine.policy.output_length import OutputLength
 from agentrt_engine.policy.program import Context, Phase, Program, Turn
 from agentrt_engine.policy.protocol import EngineView, Gate, Victim
@@ -73,3 +75,10 @@ class Thunder(BasePolicy):
 
     def program_ended(self, now: float, program: Program) -> None:
         self._active.discard(program)
+
+    def learned(self) -> dict[str, Any]:
+        return {"version": VERSION, "output_tokens": self._output.mean}
+
+    def recall(self, learned: Mapping[str, Any]) -> None:
+        check_version(learned)
+        self._output.recall(field(learned, "output_tokens", positive))
