@@ -174,6 +174,7 @@ def _first_guess(search: Search) -> float:
         costs.prefill(turn.reusable_tokens, turn.input_tokens)
         + costs.fixed_s * (turn.input_tokens - turn.reusable_tokens) / chunk
         + costs.decode_s * turn.output_tokens * turn.input_tokens
+        + costs.sequence_s * turn.output_tokens
         for plan in search.simulation.plans
         for turn in plan.turns
     ]

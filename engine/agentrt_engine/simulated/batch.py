@@ -20,6 +20,7 @@ class DecodeBatch(Generic[T]):
         page: tokens of a page of KV memory.
         fixed: virtual time of a step, whatever is in it.
         per_token: virtual time per KV token and step.
+        per_turn: virtual time per turn and step.
 
     Attributes:
         steps: of the engine so far, those without a decoding turn included.
@@ -27,10 +28,11 @@ class DecodeBatch(Generic[T]):
         kv_tokens: theirs together.
     """
 
-    def __init__(self, page: int, fixed: int, per_token: int) -> None:
+    def __init__(self, page: int, fixed: int, per_token: int, per_turn: int = 0) -> None:
         self.page = page
         self.fixed = fixed
         self.per_token = per_token
+        self.per_turn = per_turn
         self.steps = 0
         self.turns = 0
         self.kv_tokens = 0
@@ -101,7 +103,7 @@ class DecodeBatch(Generic[T]):
     def duration(self, steps: int) -> int:
         """Virtual time of that many steps."""
         kv = steps * self.kv_tokens + self.turns * (steps * (steps - 1) // 2)
-        return steps * self.fixed + self.per_token * kv
+        return steps * (self.fixed + self.per_turn * self.turns) + self.per_token * kv
 
     def steps_until(self, duration: int, limit: int) -> int:
         """The fewest steps, up to `limit`, that take at least this long."""
@@ -109,7 +111,7 @@ class DecodeBatch(Generic[T]):
             return limit
         # duration(s) = slope·s + bend·s², solved in floats and then corrected exactly.
         bend = self.per_token * self.turns / 2
-        slope = self.fixed + self.per_token * self.kv_tokens - bend
+        slope = self.fixed + self.per_turn * self.turns + self.per_token * self.kv_tokens - bend
         if bend:
             guess = int((sqrt(slope * slope + 4 * bend * duration) - slope) / (2 * bend))
         else:

@@ -16,12 +16,14 @@ class TickCosts:
         fixed: of a step.
         decode: per KV token of the decoding batch and step.
         token, position: per prefilled token, and per token and token before it.
+        sequence: per decoding turn and step.
     """
 
     fixed: int
     decode: int
     token: int
     position: int
+    sequence: int = 0
 
     @classmethod
     def of(cls, costs: Costs) -> TickCosts:
@@ -30,6 +32,7 @@ class TickCosts:
             ticks(costs.decode_s),
             ticks(costs.prefill_s),
             ticks(costs.position_s),
+            ticks(costs.sequence_s),
         )
 
     def prefill(self, first: int, end: int) -> int:

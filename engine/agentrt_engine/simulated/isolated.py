@@ -52,6 +52,6 @@ class Isolated:
         return (
             -(-(prompt - hits) // self._chunk) * costs.fixed
             + costs.prefill(hits, prompt)
-            + decodes * costs.fixed
+            + decodes * (costs.fixed + costs.sequence)
             + costs.decode * (decodes * prompt + decodes * (decodes - 1) // 2)
         )

@@ -81,7 +81,8 @@ class Ledger:
         """The turn has decoded so many steps since `decodes`."""
         kv_steps = steps * job.prompt + steps * (steps - 1) // 2
         job.outcome.account.decode_s += self._fixed_share - job.fixed_share
-        job.outcome.account.decode_s += seconds(self._costs.decode * kv_steps)
+        own = self._costs.decode * kv_steps + self._costs.sequence * steps
+        job.outcome.account.decode_s += seconds(own)
 
     def holds(self, job: Job, now: float) -> None:
         """From now on the program's KV is idle."""

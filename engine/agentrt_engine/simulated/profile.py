@@ -1,6 +1,10 @@
 """What a step of an engine costs.
 
-    step = fixed + decode·(KV tokens in the batch) + Σ over prefilled tokens (c1 + c2·position)
+    step = fixed + decode·(KV tokens in the batch) + sequence·(turns that decode)
+           + Σ over prefilled tokens (c1 + c2·position)
+
+`sequence` is 0 where a step takes as long for one turn as for many: on a GPU that waits for
+weights. On a CPU the matrix products grow with the batch.
 
 A profile is a TOML file; `profiles/` beside this file holds those that come along.
 """
@@ -29,6 +33,8 @@ _NUMBERS = (
     "prefill_ns_per_token_and_position",
     "kv_bytes_per_token",
 )
+#: Numbers that are 0 where they are not given.
+_OPTIONAL_NUMBERS = ("decode_us_per_sequence",)
 _TEXTS = ("title", "source")
 
 
@@ -40,6 +46,7 @@ class CostProfile:
         base_ms: of a step with nothing in it on the GPU.
         overhead_ms: that scheduling and launching add to a step.
         kv_bytes_per_token: of KV, over all layers and ranks.
+        decode_us_per_sequence: that each decoding turn adds to a step.
         source: where the figures are from.
     """
 
@@ -52,6 +59,7 @@ class CostProfile:
     prefill_us_per_token: float
     prefill_ns_per_token_and_position: float
     kv_bytes_per_token: float
+    decode_us_per_sequence: float = 0.0
 
     def costs(self, *, host_gbps: float | None = None, host_latency_s: float = 0.0) -> Costs:
         """In seconds.
@@ -67,6 +75,7 @@ class CostProfile:
             position_s=self.prefill_ns_per_token_and_position * 1e-9,
             host_s=None if host_gbps is None else self.kv_bytes_per_token / (host_gbps * 1e9),
             host_latency_s=host_latency_s,
+            sequence_s=self.decode_us_per_sequence * 1e-6,
         )
 
 
@@ -109,14 +118,14 @@ def _parse(name: str, place: str, text: str) -> CostProfile:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{place}: not TOML: {error}") from error
-    unknown = sorted(set(document) - {*_NUMBERS, *_TEXTS})
+    known = (*_TEXTS, *_NUMBERS, *_OPTIONAL_NUMBERS)
+    unknown = sorted(set(document) - set(known))
     if unknown:
-        raise ProfileError(
-            f"{place}: unknown field {unknown[0]!r}: expected {', '.join((*_TEXTS, *_NUMBERS))}"
-        )
-    numbers = (_number(place, document, field) for field in _NUMBERS)
+        raise ProfileError(f"{place}: unknown field {unknown[0]!r}: expected {', '.join(known)}")
+    document = dict.fromkeys(_OPTIONAL_NUMBERS, 0) | document
+    numbers = {field: _number(place, document, field) for field in (*_NUMBERS, *_OPTIONAL_NUMBERS)}
     title, source = (str(document.get(field, "")) for field in _TEXTS)
-    return CostProfile(name, title, source, *numbers)
+    return CostProfile(name, title, source, **numbers)
 
 
 def _number(place: str, document: dict[str, Any], field: str) -> float:

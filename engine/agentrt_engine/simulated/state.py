@@ -51,7 +51,7 @@ class State:
         )
         self.host = _host_tier(settings)
         self.batch: DecodeBatch[Job] = DecodeBatch(
-            settings.page, self.ticks.fixed, self.ticks.decode
+            settings.page, self.ticks.fixed, self.ticks.decode, self.ticks.sequence
         )
         self.events = Events()
         self.ledger = Ledger(self.ticks, policy)

@@ -28,7 +28,7 @@ class Steps:
         if not state.prefilling:
             return
         budget = state.settings.chunk_tokens
-        duration = state.ticks.fixed + state.ticks.decode * batch.kv_tokens
+        duration = batch.duration(1)
         served = self._served(budget)
         sharers = batch.turns + len(served)
         finished = 0

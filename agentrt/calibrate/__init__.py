@@ -1,0 +1,1 @@
+"""Cost profiles measured on live servers, from outside: `agentrt calibrate`."""
