@@ -1,12 +1,8 @@
-"""`agentrt replay`: policies beside each other on traces, on a simulated engine."""
+"""`agentrt replay`: policies, or live engines, beside each other on traces."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from cyclopts import Group, Parameter
 
 from agentrt.cli import console
 from agentrt.cli.comparison_options import (
@@ -15,49 +11,21 @@ from agentrt.cli.comparison_options import (
     chosen_policies,
     read_traces,
 )
+from agentrt.cli.live_options import LiveOptions
 from agentrt.cli.load_options import LoadOptions
-from agentrt.cli.options import JsonTarget
+from agentrt.cli.replay_live import (
+    LiveCommand,
+    require_no_live_option,
+    require_no_simulated_option,
+)
+from agentrt.cli.replay_output import OutputOptions
 from agentrt.cli.replay_view import print_replay
 from agentrt.cli.run_progress import RunProgress
 from agentrt.cli.simulated_options import EngineOptions, Workers, processes
-from agentrt.replay.chrome_trace import write_chrome_trace
-from agentrt.replay.comparison import Compared
 from agentrt.replay.quantity import token_count, whole_numbers
-from agentrt.replay.report import ReportContent, write_report
 from agentrt.replay.report.canvas import require_matplotlib
 from agentrt.replay.simulated_replay import SimulatedReplay
 from agentrt.replay.workload import make_workload
-
-_OUTPUT_GROUP = Group("Output", sort_key=3)
-
-
-@Parameter(name="*", group=_OUTPUT_GROUP)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputOptions:
-    """Where results go."""
-
-    wide: Annotated[bool, Parameter(negative="", help="Print all columns, however wide.")] = False
-    json: JsonTarget = None
-    html: Annotated[Path | None, Parameter(help="Write a report with pictures to this file.")] = (
-        None
-    )
-    chrome_trace: Annotated[
-        Path | None,
-        Parameter(
-            help="Write the timeline of the first seed of each policy to this file, for Perfetto "
-            "(ui.perfetto.dev)."
-        ),
-    ] = None
-
-    def write(self, document: dict[str, Any], compared: Compared) -> None:
-        """Write all files that were asked for, each whole or not at all."""
-        console.write_json(self.json, document)
-        if self.chrome_trace is not None:
-            write_chrome_trace(self.chrome_trace, compared.outcomes)
-        if self.html is not None:
-            with console.progress.status("Drawing the report"):
-                content = ReportContent(document, compared.outcomes, compared.sweep)
-                write_report(self.html, content)
 
 
 def replay(
@@ -65,19 +33,24 @@ def replay(
     policy: PolicyList = None,
     kv_tokens: str | None = None,
     sweep: str | None = None,
-    bounds: bool = True,
+    bounds: bool | None = None,
     workers: Workers = None,
     format: TraceFormatOption = None,
     load: LoadOptions = LoadOptions(),  # noqa: B008 - frozen
     engine: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
-    output: OutputOptions = OutputOptions(),
-) -> None:
-    """Compare policies on the programs of traces, on a simulated engine.
+    live: LiveOptions = LiveOptions(),  # noqa: B008 - frozen
+    output: OutputOptions = OutputOptions(),  # noqa: B008 - frozen
+) -> int:
+    """Compare policies on the programs of traces, on a simulated engine or on live ones.
 
-    The engine runs in virtual time from a cost profile. No GPU is used: every figure is what the
-    model says, not a measurement. Programs come in one of four ways: a fixed number always active
-    (--concurrency), at random (--rate), as recorded (--arrivals trace), or as a file lists them
-    (--runs). Equal seeds give equal results.
+    The simulated engine runs in virtual time from a cost profile. No GPU is used: every figure is
+    what the model says, not a measurement. With --engine the programs run on engines that are
+    there, with the token counts, shared prefixes and pauses of the trace and with token ids of no
+    meaning, and every figure is measured at the client.
+
+    Programs come in one of four ways: a fixed number always active (--concurrency), at random
+    (--rate), as recorded (--arrivals trace), or as a file lists them (--runs). Equal seeds give
+    equal lists.
 
     Examples:
 
@@ -86,6 +59,8 @@ def replay(
         agentrt replay agents.jsonl.gz --kv-tokens 200k --policy lru,static-cap:programs=8
         agentrt replay agents.jsonl.gz --kv-tokens 400k --sweep 4,8,16,32 --html report.html
         agentrt replay agents.jsonl.gz --runs lists.json.gz --cell 0 --json result.json
+        agentrt replay agents.jsonl.gz --engine http://127.0.0.1:30000 --concurrency 8
+        agentrt replay agents.jsonl.gz --engine stock=http://a:30000 --engine ours=http://b:30000
 
     Parameters
     ----------
@@ -97,12 +72,21 @@ def replay(
     sweep
         Numbers of active programs for further runs, such as 4,8,16,32: is there a cliff?
     bounds
-        Append what no engine can reach: free retention, infinite KV, every program alone.
+        Append what no engine can reach: free retention, infinite KV, every program alone; by
+        default in simulations.
     """
     if output.html is not None:
         require_matplotlib()
-    policies = chosen_policies(policy)
     concurrencies = None if sweep is None else whole_numbers("--sweep", sweep)
+    if live.engine:
+        simulated = {"--policy": policy, "--kv-tokens": kv_tokens, "--workers": workers}
+        # Without bounds is what a live replay is.
+        require_no_simulated_option(engine, simulated | {"--bounds": bounds or None})
+        trace = read_traces(traces, format, command="agentrt replay")
+        command = LiveCommand(traces, trace, load, engine, live, output, concurrencies or ())
+        return command.run()
+    require_no_live_option(live)
+    policies = chosen_policies(policy)
     size = None if kv_tokens is None else token_count("--kv-tokens", kv_tokens)
     trace = read_traces(traces, format, command="agentrt replay")
     cell = load.chosen_cell(traces, size)
@@ -122,10 +106,10 @@ def replay(
         load=way,
         lists=way.lists(workload, seeds=load.seeds, programs=load.programs),
         policies=policies,
-        bounds=bounds,
+        bounds=bounds is not False,
         sweep=concurrencies,
         quick_sweep=output.html is not None,
-        record=output.html is not None or output.chrome_trace is not None,
+        record=output.needs_timeline,
     )
     comparison = job.comparison()
     turns = comparison.turns(workload)
@@ -133,3 +117,4 @@ def replay(
         compared = job.run(workers=processes(workers, turns), on_progress=progress.show)
     output.write(job.document(compared), compared)
     print_replay(console.results(output.json), job, compared, wide=output.wide)
+    return 0

@@ -21,8 +21,15 @@ def make_document(
     settings: dict[str, Any],
     rows: Sequence[Row],
     sweep: Sequence[SweepPoint],
+    runs: Sequence[dict[str, Any]] = (),
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The document; `sweep` only where there was one."""
+    """The document; `sweep`, `runs` and `notes` only where there are any.
+
+    Args:
+        runs: each run by itself, where runs of one seed differ.
+        notes: what a reader must know besides, in sentences.
+    """
     document = {
         "schema": REPLAY_SCHEMA,
         "workload": workload,
@@ -32,6 +39,10 @@ def make_document(
     }
     if sweep:
         document["sweep"] = [msgspec.to_builtins(point) for point in sweep]
+    if runs:
+        document["runs"] = list(runs)
+    if notes:
+        document["notes"] = list(notes)
     return document
 
 
@@ -43,3 +54,8 @@ def simulated_engine(profile: CostProfile) -> dict[str, Any]:
         "title": profile.title,
         "source": profile.source,
     }
+
+
+def live_engines(engines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The `engine` of live runs: what each engine said of itself, by the name of its row."""
+    return {"kind": "live", "engines": list(engines)}

@@ -18,7 +18,7 @@ ISOLATED = "isolated"
 Row = dict[str, Any]
 
 
-def make_row(runs: Sequence[RunOutcome]) -> Row:
+def make_row(runs: Sequence[RunOutcome], *, overloaded: int | None = None) -> Row:
     """The row of one policy.
 
     Means of times are means over the seeds' means; quantiles are over all programs, the smallest
@@ -27,7 +27,8 @@ def make_row(runs: Sequence[RunOutcome]) -> Row:
     is known of is None. Programs that never ended count in `programs`, not in their times.
 
     Args:
-        runs: of the same policy, at least one, each of another seed.
+        runs: of the same policy, at least one, each of another seed or a repeat of one.
+        overloaded: how many of them were; None: judged by the times that programs take alone.
     """
     programs = [program for run in runs for program in run.programs]
     jobs = [job for run in runs for job in run.jobs]
@@ -37,7 +38,8 @@ def make_row(runs: Sequence[RunOutcome]) -> Row:
     new = sum(program.new_tokens for program in programs)
     reusable = sum(program.reusable_tokens for program in programs)
     hits = sum(program.hit_tokens for program in programs)
-    overloaded = sum(map(is_overloaded, runs))
+    if overloaded is None:
+        overloaded = sum(map(is_overloaded, runs))
     return {
         "policy": runs[0].policy,
         "seeds": [run.seed for run in runs],

@@ -30,8 +30,9 @@ def _sentences(view: View) -> Iterator[list[str]]:
         yield from _recomputed(view, row)
         yield from _bounds(view, row)
     yield from _cliff(view)
+    yield from ([str(note)] for note in view.content.document.get("notes", []))
     excluded = max((int(r.get("excluded") or 0) for r in view.rows), default=0)
-    if excluded:
+    if excluded and view.simulated:
         yield [
             f"{count(excluded)} programs were left out: a turn of theirs alone exceeds the memory."
         ]
@@ -44,7 +45,11 @@ def _source(view: View) -> str:
             "Every number here is simulated: the policies ran on an engine in virtual time with the"
             f" cost profile {engine.get('profile', 'not named')}. None was measured on a GPU."
         )
-    return f"Measured on the live engine at {engine.get('url', 'an address not named')}."
+    urls = view.urls
+    if len(urls) > 1:
+        named = words([f"{name} at {url}" for name, url in urls.items()])
+        return f"Measured on live engines, with the times that their client saw: {named}."
+    return f"Measured on the live engine at {next(iter(urls.values()), 'an address not named')}."
 
 
 def _mean(view: View, row: dict[str, Any]) -> list[str]:
@@ -54,7 +59,7 @@ def _mean(view: View, row: dict[str, Any]) -> list[str]:
         return ["Under ", _name(row), f" a program takes {mean} on average."]
     lead = " has the lowest mean job completion time"
     if any(r.get("overloaded") for r in view.rows) and not row.get("overloaded"):
-        lead += " of the policies that keep up"
+        lead += f" of the {view.nouns} that keep up"
     if row is first or not first.get("jct_mean_s"):
         return [_name(row), f"{lead}: {mean}."]
     return [
@@ -62,7 +67,7 @@ def _mean(view: View, row: dict[str, Any]) -> list[str]:
         f"{lead}: {mean}, which is {fixed(row['jct_mean_s'] / first['jct_mean_s'], 2)} times the ",
         f"{significant(first['jct_mean_s'])} s of ",
         _name(first),
-        ", the first policy.",
+        f", the first {view.noun}.",
     ]
 
 
@@ -116,7 +121,7 @@ def _overload(view: View) -> Iterator[list[str]]:
             "the run; compare throughput at a fixed number of programs instead.",
         ]
     elif view.rows:
-        yield ["No policy is overloaded: no backlog was growing at the end."]
+        yield [f"No {view.noun} is overloaded: no backlog was growing at the end."]
 
 
 def _cliff(view: View) -> Iterator[list[str]]:

@@ -85,16 +85,16 @@ def _title(view: View) -> str:
 def _header(view: View, sections: list[Section]) -> Html:
     workload = view.content.document.get("workload", {})
     engine = view.content.document.get("engine", {})
-    counted = {"policies": len(view.policies), **workload}
+    counted = {view.nouns: len(view.policies), **workload}
     facts = [
         f"{count(counted[what])} {what}"
-        for what in ("policies", "programs", "turns")
+        for what in (view.nouns, "programs", "turns")
         if counted.get(what) is not None
     ]
     if view.simulated:
         facts.append(f"simulated engine, profile {engine.get('profile', '–')}")
     else:
-        facts.append(f"live engine at {engine.get('url', '–')}")
+        facts.append(f"live, at {', '.join(view.urls.values()) or '–'}")
     links = [tag("li", tag("a", s.title, href=f"#{s.slug}")) for s in sections]
     return tag(
         "header",

@@ -62,6 +62,11 @@ def programs(view: View) -> Section:
         "same under every policy. Time counts from the arrival of the first one shown. A pause is "
         "red from the moment KV of the program was evicted: its next turn computes that again."
     )
+    if not view.simulated:
+        caption += (
+            " As the client saw it: prefill lasts to the first token and includes the wait in the "
+            "engine's queue where the engine does not tell it; evictions are not seen."
+        )
     return Section("programs", _TITLE, view.figure(panels, caption, legend=areas_legend(_COLOURS)))
 
 

@@ -14,14 +14,26 @@ def reproduce(view: View) -> Section:
     """Everything the numbers depend on, as the result document has it."""
     document = view.content.document
     rows = [
-        [f"{part}: {key}", _value(value)]
+        row
         for part in ("workload", "engine", "settings")
         for key, value in document.get(part, {}).items()
+        for row in _rows(f"{part}: {key}", value)
     ]
     settings = table(
         ["setting", "value"], rows, f"Result {document.get('schema', '')}.", words=("value",)
     )
     return Section("settings", "Settings", _with_command(view, settings))
+
+
+def _rows(name: str, value: Any) -> Iterator[list[str]]:
+    """A line for a value, or one for each part of the objects in a list."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        for each in value:
+            for key, part in each.items():
+                if part is not None and key != "name":
+                    yield [f"engine {each.get('name', '')}: {key}", _value(part)]
+    else:
+        yield [name, _value(value)]
 
 
 def _with_command(view: View, settings: Html) -> Html:

@@ -12,6 +12,11 @@ from agentrt.replay.report.numbers import count, fixed, percent, significant
 from agentrt.replay.report.style import is_bound
 from agentrt.replay.report.view import Section, View, scrolling, sentence
 
+_LIVE_CAPTION = (
+    "Paired: the median ratio of runs of the same seed and repeat, with its 95 % interval. "
+    "Times alone were not measured. "
+)
+
 
 class Better(Enum):
     """Which end of a column is the good one."""
@@ -38,7 +43,7 @@ def results(view: View) -> Section:
     best = [_best(column, view.rows) for column in columns]
     head = tag(
         "tr",
-        tag("th", "policy", scope="col"),
+        tag("th", view.noun, scope="col"),
         *[tag("th", c.heading, scope="col") for c in columns],
     )
     body = [
@@ -62,10 +67,26 @@ def _columns(first: dict[str, Any]) -> list[Column]:
         mean, base = row.get("jct_mean_s"), first.get("jct_mean_s")
         return None if mean is None or not base else mean / base
 
+    def paired(what: str, part: str) -> Callable[[dict[str, Any]], float | None]:
+        return lambda row: ((row.get("paired") or {}).get(what) or {}).get(part)
+
     low, high = Better.LOW, Better.HIGH
+    pairs = [
+        Column("JCT × first, paired", paired("jct_mean", "median"), lambda v: fixed(v, 3), low),
+        Column("from", paired("jct_mean", "low"), lambda v: fixed(v, 3)),
+        Column("to", paired("jct_mean", "high"), lambda v: fixed(v, 3)),
+        Column(
+            "prefilled × first, paired",
+            paired("prefilled_tokens", "median"),
+            lambda v: fixed(v, 3),
+            low,
+        ),
+        Column("failed", at("failed"), count),
+    ]
     return [
         Column("JCT mean, s", at("jct_mean_s"), significant, low),
         Column("× first", ratio, lambda v: fixed(v, 2), low),
+        *(pairs if "failed" in first else []),
         Column("JCT p50, s", at("jct_p50_s"), significant, low),
         Column("JCT p95, s", at("jct_p95_s"), significant, low),
         Column("JCT p99, s", at("jct_p99_s"), significant, low),
@@ -117,5 +138,7 @@ def _caption(view: View) -> list[str]:
         "Over all seeds; below the mean, the least and the greatest mean of a seed. "
         "JCT: from the arrival of a program to the end of its last turn. "
         "Slowdown: JCT over the time alone on the engine. TTFT: to the first token of a turn. "
-        "Marked: the best of a column" + (", bounds (in italics) aside." if bounds else "."),
+        + ("" if view.simulated else _LIVE_CAPTION)
+        + "Marked: the best of a column"
+        + (", bounds (in italics) aside." if bounds else "."),
     ]

@@ -56,6 +56,24 @@ class View:
         """Whether no real engine ran."""
         return bool(self.content.document.get("engine", {}).get("kind") == "simulated")
 
+    @property
+    def noun(self) -> str:
+        """What a row is of."""
+        return "policy" if self.simulated else "engine"
+
+    @property
+    def nouns(self) -> str:
+        """Several of them."""
+        return "policies" if self.simulated else "engines"
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Where live engines are, by the name of their row."""
+        engine = self.content.document.get("engine", {})
+        if url := engine.get("url"):
+            return {"": str(url)}
+        return {str(each["name"]): str(each["url"]) for each in engine.get("engines", [])}
+
     @cached_property
     def best(self) -> str | None:
         """The policy with the lowest mean job completion time; never a bound."""

@@ -1,0 +1,51 @@
+"""Where the results of `agentrt replay` go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from agentrt.cli import console
+from agentrt.cli.options import JsonTarget
+from agentrt.replay.chrome_trace import write_chrome_trace
+from agentrt.replay.comparison import Compared
+from agentrt.replay.report import ReportContent, write_report
+
+_OUTPUT_GROUP = Group("Output", sort_key=4)
+
+
+@Parameter(name="*", group=_OUTPUT_GROUP)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """Where results go."""
+
+    wide: Annotated[bool, Parameter(negative="", help="Print all columns, however wide.")] = False
+    json: JsonTarget = None
+    html: Annotated[Path | None, Parameter(help="Write a report with pictures to this file.")] = (
+        None
+    )
+    chrome_trace: Annotated[
+        Path | None,
+        Parameter(
+            help="Write the timeline of the first seed of each policy to this file, for Perfetto "
+            "(ui.perfetto.dev)."
+        ),
+    ] = None
+
+    @property
+    def needs_timeline(self) -> bool:
+        """Whether anything is drawn."""
+        return self.html is not None or self.chrome_trace is not None
+
+    def write(self, document: dict[str, Any], compared: Compared) -> None:
+        """Write all files that were asked for, each whole or not at all."""
+        console.write_json(self.json, document)
+        if self.chrome_trace is not None:
+            write_chrome_trace(self.chrome_trace, compared.outcomes)
+        if self.html is not None:
+            with console.progress.status("Drawing the report"):
+                content = ReportContent(document, compared.outcomes, compared.sweep)
+                write_report(self.html, content)
