@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Annotated, Any
 
 import httpx2
+import msgspec
 from opentelemetry import propagate
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -17,6 +18,7 @@ from agentrt.validation import explain_errors
 from agentrt_engine.loopback import is_loopback
 from agentrt_engine.wire.authorization import bearer
 from agentrt_engine.wire.bounded_strings import with_escapes
+from agentrt_engine.wire.hints import HINTS_EXPLICIT, HINTS_HEADER, HINTS_PATH, Hint
 from agentrt_engine.wire.identity import ProgramTag
 from agentrt_engine.wire.info import INFO_PATH, EngineInfo, decode_info
 
@@ -123,7 +125,7 @@ class EngineClient:
             body |= {"custom_params": tag.custom_params(), "return_meta_info": True}
             if request.response_format is not None:
                 body["response_format"] = with_escapes(request.response_format)
-        headers = tag.headers(request_id)
+        headers = tag.headers(request_id) | {HINTS_HEADER: HINTS_EXPLICIT}
         propagate.inject(headers)
         try:
             response = await self._http.post("/v1/chat/completions", json=body, headers=headers)
@@ -142,6 +144,22 @@ class EngineClient:
                 status=response.status_code,
                 hint="is this the URL of an OpenAI-compatible engine?",
             ) from error
+
+    async def hint(self, hint: Hint) -> None:
+        """Tell the engine something of a program.
+
+        Raises:
+            EngineLost: the connection failed.
+            ModelRequestFailed: the engine refused.
+        """
+        try:
+            response = await self._http.post(HINTS_PATH, content=msgspec.json.encode(hint))
+        except httpx2.TransportError as error:
+            raise EngineLost(
+                f"the engine at {self.url} went away during a hint: {_describe(error)}"
+            ) from error
+        if response.status_code != httpx2.codes.OK:
+            raise _refused(response, self.url)
 
 
 def _base_url(url: str) -> str:

@@ -9,7 +9,8 @@ AgentrtError
 │   ├── TraceError          a trace file is damaged, of no known format, or has an unusable value
 │   └── ReplayError         a replay cannot be made with these settings
 ├── EngineError
-│   └── ModelRequestFailed  the engine refused a request, or answered in an unknown form
+│   ├── ModelRequestFailed  the engine refused a request, or answered in an unknown form
+│   └── CalibrationError    the server is too small to be measured, or lacks what that takes
 ├── ReportUnavailable       the report needs a package that is not installed
 └── NoAnswer                the turns of a loop are spent and the model gave no answer
 """
@@ -41,6 +42,7 @@ from agentrt_engine.errors import (
 __all__ = [
     "AgentFileError",
     "AgentrtError",
+    "CalibrationError",
     "DefinitionError",
     "EngineError",
     "EngineInstallFailed",
@@ -107,3 +109,7 @@ class TraceError(SettingError):
 
 class ReplayError(SettingError):
     """A replay cannot be made with these programs, lists and settings."""
+
+
+class CalibrationError(EngineError):
+    """A server cannot be measured: it is too small, or does not do what measuring takes."""

@@ -13,6 +13,7 @@ import pydantic_core
 from pydantic import ValidationError
 
 from agentrt.abandonable import run_abandonable
+from agentrt.engine_hints import EngineHints
 from agentrt.errors import EngineError
 from agentrt.program import Clock, ToolCall, ToolOutcome
 from agentrt.spans import Spans, mark_failed
@@ -44,9 +45,10 @@ class Interception:
     engine and cancellation pass through.
     """
 
-    def __init__(self, clock: Clock, spans: Spans) -> None:
+    def __init__(self, clock: Clock, spans: Spans, hints: EngineHints) -> None:
         self._clock = clock
         self._spans = spans
+        self._hints = hints
 
     async def call(
         self,
@@ -73,15 +75,18 @@ class Interception:
         tool = tools.get(name)
         started = self._clock()
         result = ToolResult("", ToolOutcome.CANCELLED)
+        known = tool.name if tool else "unknown"
         with self._spans.tool(
             program,
-            name=tool.name if tool else "unknown",
+            name=known,
             description=tool.description if tool else "",
             call_id=call_id,
         ) as span:
             program.begin_tool(name)
             try:
+                await self._hints.tool_started(known, call_id)
                 result = await _attempt(context, tools, name, arguments)
+                await self._hints.tool_finished(known, call_id, result.outcome)
             except EngineError as error:
                 result = ToolResult(str(error), ToolOutcome.FAILED)
                 raise

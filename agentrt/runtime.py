@@ -19,6 +19,7 @@ from agentrt.agent import Agent
 from agentrt.client import DEFAULT_REQUEST_TIMEOUT_S, EngineClient
 from agentrt.context import Context
 from agentrt.endpoint import Endpoint
+from agentrt.engine_hints import EngineHints
 from agentrt.interception import Interception
 from agentrt.program import Clock, Program, ProgramState
 from agentrt.recorder import Recorder
@@ -127,6 +128,7 @@ class Runtime:
             copy=1 + sum(other.agent == agent.name for other in self.programs),
         )
         spans = Spans(self.engine, self._tracer_provider)
+        hints = EngineHints(self._client, self.engine, program.program_id)
         context = Context(
             agent,
             program,
@@ -134,7 +136,7 @@ class Runtime:
                 agent,
                 client=self._client,
                 endpoint=self.engine,
-                interception=Interception(self._clock, spans),
+                interception=Interception(self._clock, spans, hints),
                 spans=spans,
                 clock=self._clock,
             ),
@@ -156,6 +158,8 @@ class Runtime:
         finally:
             if self._recorder is not None:
                 self._recorder.write(program)
+            if program.turns:
+                await hints.ended()
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(context.remove_workspace)
         return ProgramResult(output, program)

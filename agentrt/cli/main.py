@@ -16,13 +16,15 @@ from typing import Annotated, Never
 
 from cyclopts import App, CycloptsError, Parameter
 
-from agentrt.cli import console, engine, models, trace
+from agentrt.cli import console, engine, learned, models, trace
+from agentrt.cli.calibrate import calibrate
 from agentrt.cli.doctor import doctor
 from agentrt.cli.plan import plan
 from agentrt.cli.replay import replay
 from agentrt.cli.run import run as run_command
 from agentrt.cli.serve import serve
 from agentrt.cli.settings import settings_sources
+from agentrt.cli.top import top
 from agentrt.errors import AgentrtError
 from agentrt.version import __version__
 
@@ -72,7 +74,19 @@ def build_app() -> App:
         error_console=console.err,
         suppress_keyboard_interrupt=False,
     )
-    for command in (doctor, engine.app, models.app, plan, replay, run_command, serve, trace.app):
+    for command in (
+        calibrate,
+        doctor,
+        engine.app,
+        learned.app,
+        models.app,
+        plan,
+        replay,
+        run_command,
+        serve,
+        top,
+        trace.app,
+    ):
         app.command(command)
     for entry in entry_points(group=COMMAND_GROUP):
         app.command(

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from agentrt_engine.device import Device, detect_device
-from agentrt_engine.policy import order_names
+from agentrt_engine.policy import live_policy_names
 
 
 def _file_or_dash(_type: object, value: str | None) -> None:
@@ -30,7 +30,12 @@ JsonTarget = Annotated[
 ]
 
 PolicyName = Annotated[
-    str, Parameter(help=f"Who runs next; one of {', '.join(order_names())} (docs/policies.md).")
+    str,
+    Parameter(
+        help="Who runs next and whose KV stays; one of "
+        f"{', '.join(live_policy_names())}, with parameters as in guard:headroom=0.02, or a Python "
+        "file (docs/policies.md)."
+    ),
 ]
 
 

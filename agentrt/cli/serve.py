@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import anyio
@@ -13,7 +14,7 @@ from agentrt.cli.interruption import cancelled_by_signals
 from agentrt.cli.options import DeviceChoice, JsonTarget, PolicyName
 from agentrt.embedded import API_KEY_VARIABLE
 from agentrt.errors import EngineLost
-from agentrt_engine.policy import DEFAULT_ORDER
+from agentrt_engine.policy import DEFAULT_POLICY
 from agentrt_engine.sglang.options import LOOPBACK, DType, EngineOptions, engine_options
 from agentrt_engine.sglang.running import RunningEngine, announced
 from agentrt_engine.sglang.server import EngineProcess, ending, free_port, start_engine
@@ -33,9 +34,16 @@ def serve(
     max_running: int | None = None,
     port: int = DEFAULT_PORT,
     host: str = LOOPBACK,
-    policy: PolicyName = DEFAULT_ORDER,
+    policy: PolicyName = DEFAULT_POLICY,
     dtype: DType = DType.AUTO,
-    api_key: Annotated[str | None, Parameter(env_var=API_KEY_VARIABLE)] = None,
+    api_key: Annotated[
+        list[str] | None, Parameter(env_var=API_KEY_VARIABLE, negative_iterable=())
+    ] = None,
+    profile: str | None = None,
+    learned: Path | None = None,
+    learn: bool = True,
+    lease_share: float = 0.95,
+    idle_timeout: float = 1800.0,
     json: JsonTarget = None,
 ) -> int:
     """Start SGLang with the agentrt plug-in and serve until Ctrl-C.
@@ -67,8 +75,20 @@ def serve(
     dtype
         Precision; auto is the model's own.
     api_key
-        Key that every request must bear. Better given by variable: flags show in the process
-        list.
+        Key that every request must bear; several share the engine, each with its own programs and
+        an equal share of the leases. Better given by variable: flags show in the process list.
+    profile
+        Cost profile to begin with, by name or file (agentrt calibrate makes one). The engine
+        measures its own steps and goes on from there.
+    learned
+        File that keeps what the policy learns over restarts; by default one per model and policy
+        in the cache folder.
+    learn
+        Whether there is such a file.
+    lease_share
+        Share of the KV memory that leases of paused programs may hold.
+    idle_timeout
+        A program that pauses for longer has ended, seconds.
     """
     options = engine_options(
         model=model,
@@ -79,7 +99,12 @@ def serve(
         host=host,
         policy=policy,
         dtype=dtype,
-        api_key=api_key,
+        api_keys=api_key or (),
+        profile=profile,
+        learned=learned,
+        learn=learn,
+        lease_share=lease_share,
+        idle_s=idle_timeout,
     )
     return anyio.run(_serve, options, json)
 

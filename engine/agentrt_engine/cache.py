@@ -22,6 +22,11 @@ def models_dir() -> Path:
     return cache_dir() / "models"
 
 
+def learned_dir() -> Path:
+    """What engines learned, a file per model and policy. May not exist."""
+    return cache_dir() / "learned"
+
+
 def logs_dir() -> Path:
     """Log files of installers and engines. Made when absent."""
     folder = cache_dir() / "logs"

@@ -69,6 +69,7 @@ CPU_PACKAGES = _parse_all(
     "apache-tvm-ffi==0.1.11",
     "sentencepiece==0.2.1",
     "soundfile==0.13.1",
+    "openai-harmony==0.0.4",
     "numpy",
     "IPython",
     "aiohttp",

@@ -248,7 +248,7 @@ def test_an_unknown_policy_is_refused_before_anything_starts(
     arguments = ("--model", model_folder, "--policy", "fair")
     done = finished("run", "agents.py:worker", *arguments, folder=folder)
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("error: unknown policy 'fair': expected one of lru, program-fcfs")
+    assert done.err.startswith("error: unknown policy 'fair': expected one of guard, guard-srpt")
     assert not (folder / "cache/logs").exists()
 
 

@@ -107,7 +107,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Serve
 def test_json_is_all_there_is_on_stdout(keyed: Served) -> None:
     assert keyed.end is not None
     assert json.loads(keyed.end.out) == keyed.ready
-    assert f"at {keyed.ready['url']}, policy program-fcfs, 4,096 KV tokens" in keyed.end.err
+    assert f"at {keyed.ready['url']}, policy guard, 4,096 KV tokens" in keyed.end.err
 
 
 def test_its_progress_is_told(keyed: Served) -> None:
@@ -121,7 +121,7 @@ def test_the_engine_says_what_it_is(keyed: Served, model_folder: Path) -> None:
         "sglang": "0.5.23",
         "model": model_folder.name,
         "device": "cpu",
-        "policy": "program-fcfs",
+        "policy": "guard",
         "kv_tokens": 4096,
         "max_running": 16,
     }
@@ -222,7 +222,7 @@ def test_sigterm_lets_the_running_request_finish(lru: Served) -> None:
 
 @pytest.fixture(scope="module")
 def fcfs(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Served:
-    """One request at a time, `program-fcfs`; ended by the death of its scheduler."""
+    """One request at a time, `guard`; ended by the death of its scheduler."""
     folder = tmp_path_factory.mktemp("fcfs")
     served = Served()
     arguments = ("serve", model_folder, "--port", "0", "--max-running", "1", "--json", "ready.json")
@@ -332,7 +332,7 @@ def test_a_port_in_use(home: Path, model_folder: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--policy", "program_fcfs"], "unknown policy 'program_fcfs': expected one of lru, pro"),
+        (["--policy", "program_fcfs"], "unknown policy 'program_fcfs': expected one of guard, g"),
         (["--host", "0.0.0.0"], "refusing to listen on 0.0.0.0 without a key"),
         (["--kv-tokens", "0"], "kv_tokens is 0: expected at least 1"),
         (["--max-running", "0"], "max_running is 0: expected at least 1"),

@@ -10,11 +10,29 @@ import pytest
 from agentrt_engine.sglang.flag import EngineFlag
 from tests.support.sglang_probe import Report, probe
 
+_SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
+_BATCH = "sglang.srt.managers.schedule_batch.ScheduleBatch"
+_ADDER = "sglang.srt.managers.schedule_policy.PrefillAdder"
+_CACHE = "sglang.srt.mem_cache.unified_radix_cache.UnifiedRadixCache"
+_MANAGER = "sglang.srt.managers.tokenizer_manager.TokenizerManager"
+
 #: The targets of our hooks, and how their parameters begin.
 HOOKED = {
-    "sglang.srt.managers.scheduler.Scheduler.get_init_info": ["self"],
-    "sglang.srt.managers.scheduler.Scheduler._create_generation_req": ["self", "recv_req"],
+    f"{_SCHEDULER}.get_init_info": ["self"],
+    f"{_SCHEDULER}.init_request_dispatcher": ["self"],
+    f"{_SCHEDULER}._poll_timeout_aborts": ["self"],
+    f"{_SCHEDULER}.process_input_requests": ["self", "recv_reqs"],
+    f"{_SCHEDULER}._create_generation_req": ["self", "recv_req"],
+    f"{_SCHEDULER}._add_request_to_queue": ["self", "req"],
+    f"{_SCHEDULER}._release_aborted_request": ["self", "req"],
+    f"{_SCHEDULER}.close_session": ["self", "recv_req"],
+    f"{_SCHEDULER}.get_new_batch_prefill": ["self", "running_batch"],
+    f"{_SCHEDULER}.get_prefill_adder_class": ["self"],
+    f"{_SCHEDULER}.process_batch_result": ["self", "batch", "result"],
     "sglang.srt.managers.schedule_policy.SchedulePolicy.calc_priority": ["self", "waiting_queue"],
+    f"{_BATCH}._get_decode_retraction_order": ["reqs"],
+    f"{_MANAGER}._create_tokenized_object": ["self", "obj", "input_text", "input_ids"],
+    f"{_MANAGER}.sigterm_watchdog": ["self"],
     "sglang.srt.constrained.xgrammar_backend.XGrammarGrammarBackend.dispatch_json": [
         "self",
         "key_string",
@@ -33,6 +51,28 @@ _ATTENTION = ["self", "query", "output", "k_cache", "v_cache"]
 
 #: What we call or override, and how its parameters begin.
 CALLED = {
+    f"{_ADDER}.add_one_req": ["self", "req", "has_chunked_req", "truncation_align_size"],
+    f"{_ADDER}._commit_prefill_admission": ["self", "req", "admission", "mamba_gap_reserve"],
+    f"{_ADDER}._lock_node": ["self", "last_node"],
+    f"{_CACHE}.checkpoint_into_tree": ["self", "req", "up_to"],
+    f"{_CACHE}.on_release": ["self", "req", "checkpointed"],
+    f"{_CACHE}.claim_kv_row": ["self", "req"],
+    f"{_CACHE}.evict_for_alloc": ["self", "params"],
+    f"{_CACHE}.reset": ["self"],
+    f"{_CACHE}.sanity_check": ["self"],
+    f"{_CACHE}.evictable_size": ["self"],
+    f"{_CACHE}.lock": ["self", "node_id"],
+    f"{_CACHE}.unlock": ["self", "lock"],
+    f"{_CACHE}.match_prefix": ["self", "params"],
+    "sglang.srt.mem_cache.registry.create_unified_radix_cache": ["ctx", "cache_class"],
+    "sglang.srt.mem_cache.registry.register_radix_cache_backend": ["name", "factory"],
+    "sglang.srt.mem_cache.radix_cache.RadixKey": [],
+    "sglang.srt.mem_cache.common.match_kv_cache": ["req", "tree_cache"],
+    "sglang.srt.managers.io_struct.hook_custom_types": ["new_types"],
+    "sglang.srt.managers.utils.is_health_check_generate_req": ["recv_req"],
+    f"{_MANAGER}.auto_create_handle_loop": ["self"],
+    f"{_MANAGER}._async_dispatch_to_scheduler": ["self", "obj"],
+    "sglang.srt.entrypoints.http_server.app.build_middleware_stack": [],
     "sglang.launch_server.run_server": ["server_args"],
     "sglang.srt.plugins.load_plugins": [],
     "sglang.srt.plugins.hook_registry.HookRegistry.register": ["target", "hook", "hook_type"],
@@ -55,13 +95,62 @@ CALLED = {
 
 #: Classes, and the attributes that we read.
 READ = {
-    "sglang.srt.managers.scheduler.Scheduler": ["max_total_num_tokens", "max_running_requests"],
-    "sglang.srt.managers.schedule_batch.Req": ["rid", "retracted_stain", "time_stats"],
-    "sglang.srt.observability.req_time_stats.SchedulerReqTimeStats": ["wait_queue_entry_time"],
+    _SCHEDULER: [
+        "max_total_num_tokens",
+        "max_running_requests",
+        "waiting_queue",
+        "chunked_req",
+        "grammar_manager",
+        "tree_cache",
+        "_request_dispatcher",
+    ],
+    "sglang.srt.managers.schedule_batch.Req": [
+        "rid",
+        "origin_input_ids",
+        "output_ids",
+        "full_untruncated_fill_ids",
+        "sampling_params",
+        "extra_key",
+        "cache_salt",
+        "kv",
+        "lock",
+        "last_node",
+        "prefix_len",
+        "seqlen",
+        "finished_reason",
+        "to_finish",
+        "num_matched_prefix_tokens",
+    ],
+    _BATCH: ["reqs", "prefix_lens", "extend_lens", "forward_mode", "batch_is_full"],
+    _ADDER: [
+        "can_run_list",
+        "rem_total_tokens",
+        "per_req_token_overhead",
+        "tree_cache",
+    ],
+    _CACHE: ["token_to_kv_pool_allocator", "page_size"],
+    "sglang.srt.mem_cache.registry.TreeCacheBuildContext": [
+        "params",
+        "server_args",
+        "disable_radix_cache",
+        "is_hybrid_swa",
+        "is_hybrid_ssm",
+        "enable_hierarchical_cache",
+    ],
+    "sglang.srt.managers.scheduler.NextBatchPlan": ["batch_to_run", "running_batch"],
     "sglang.srt.managers.io_struct.TokenizedGenerateReqInput": ["sampling_params"],
     "sglang.srt.sampling.sampling_params.SamplingParams": ["custom_params"],
-    "sglang.srt.managers.tokenizer_manager.TokenizerManager": ["served_model_name"],
-    "sglang.srt.server_args.ServerArgs": ["device"],
+    _MANAGER: ["served_model_name", "_result_dispatcher", "gracefully_exit"],
+    "sglang.srt.server_args.ServerArgs": [
+        "device",
+        "tokenizer_worker_num",
+        "api_key",
+        "admin_api_key",
+        "dp_size",
+        "pp_size",
+        "disaggregation_mode",
+        "speculative_algorithm",
+    ],
     "sglang.srt.constrained.xgrammar_backend.XGrammarGrammarBackend": ["any_whitespace"],
     "sglang.srt.model_executor.forward_batch_info.ForwardBatch": [
         "seq_lens",
@@ -74,12 +163,19 @@ READ = {
         "num_attention_heads",
         "get_total_num_kv_heads",
     ],
-    "sglang.srt.plugins.hook_registry.HookType": ["AFTER", "AROUND"],
+    "sglang.srt.plugins.hook_registry.HookType": ["AFTER", "AROUND", "BEFORE"],
     _TORCH_NATIVE: ["req_to_token_pool"],
 }
 
 #: Modules and other things of which the name alone counts.
 PRESENT = [
+    "sglang.srt.managers.schedule_batch.FINISH_ABORT",
+    "sglang.srt.managers.schedule_policy.AddReqResult.NO_TOKEN",
+    "sglang.srt.managers.schedule_policy.CLIP_MAX_NEW_TOKENS",
+    "sglang.srt.managers.schedule_policy.WAITING_QUEUE_PREFIX_MATCH_MAX",
+    "sglang.srt.mem_cache.base_prefix_cache.EvictParams",
+    "sglang.srt.mem_cache.base_prefix_cache.MatchPrefixParams",
+    "sglang.utils.TypeBasedDispatcher",
     "sglang._platform_stubs.sys",
     "sglang._platform_stubs.platform",
     "sglang.srt.constrained.json_schema_validation.UnsupportedJSONSchemaFeature",

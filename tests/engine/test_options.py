@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
+from agentrt_engine.cache import learned_dir
 from agentrt_engine.device import Device
-from agentrt_engine.errors import SettingError
+from agentrt_engine.errors import SettingError, UnknownPolicy
+from agentrt_engine.sglang.flag import EngineFlag
 from agentrt_engine.sglang.options import DType, EngineOptions, engine_options
 
-OPTIONS = EngineOptions(Path("/models/tiny"), Device.CPU, "lru", port=30_000, api_key="s3cret")
+OPTIONS = EngineOptions(
+    Path("/models/tiny"), Device.CPU, "lru", port=30_000, api_keys=("s3cret", "other")
+)
 
 
 def pairs(arguments: list[str]) -> dict[str, str]:
@@ -43,17 +47,17 @@ def test_the_url_is_one_that_a_client_here_can_reach(host: str, url: str) -> Non
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org", ""])
 def test_an_open_address_needs_a_key(host: str) -> None:
     with pytest.raises(SettingError, match=f"refusing to listen on {host} without a key"):
-        replace(OPTIONS, host=host, api_key=None)
+        replace(OPTIONS, host=host, api_keys=())
 
 
 def test_an_empty_key_is_none() -> None:
     with pytest.raises(SettingError, match=r"refusing to listen on 0\.0\.0\.0 without a key"):
-        replace(OPTIONS, host="0.0.0.0", api_key="")
+        replace(OPTIONS, host="0.0.0.0", api_keys=("",))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "::1"])
 def test_loopback_needs_none(host: str) -> None:
-    assert replace(OPTIONS, host=host, api_key=None).api_key is None
+    assert replace(OPTIONS, host=host, api_keys=()).api_key is None
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,9 @@ def test_loopback_needs_none(host: str) -> None:
         ({"max_running": -1}, "max_running is -1: expected at least 1"),
         ({"port": 0}, "port is 0: expected 1 to 65535"),
         ({"port": 65_536}, "port is 65536: expected 1 to 65535"),
+        ({"lease_share": 1.5}, "lease_share is 1.5: expected 0 to 1"),
+        ({"idle_s": 0.0}, "idle_s is 0.0: expected more than 0 seconds"),
+        ({"api_keys": ("good", "not good")}, "API key 2 of 2: expected visible ASCII characters"),
     ],
 )
 def test_a_number_out_of_range_is_named(change: dict[str, Any], says: str) -> None:
@@ -70,8 +77,49 @@ def test_a_number_out_of_range_is_named(change: dict[str, Any], says: str) -> No
         replace(OPTIONS, **change)
 
 
-def test_the_key_is_no_argument() -> None:
-    assert not any("s3cret" in argument for argument in OPTIONS.sglang_arguments())
+def test_no_key_is_an_argument_or_in_the_flag() -> None:
+    shown = [*OPTIONS.sglang_arguments(), *OPTIONS.flag("x").environment().values()]
+    assert not any(key in text for key in OPTIONS.api_keys for text in shown)
+
+
+def test_the_plugin_is_told_what_it_cannot_ask_sglang() -> None:
+    options = replace(OPTIONS, lease_share=0.5, idle_s=60.0, learned=Path("/tmp/learned.json"))
+    assert options.flag("x") == EngineFlag(
+        policy="lru",
+        instance="x",
+        keys=2,
+        learned="/tmp/learned.json",
+        lease_share=0.5,
+        idle_s=60.0,
+    )
+
+
+@pytest.mark.parametrize("keys", [(), ("",), ("", "")])
+def test_variables_that_are_not_set_are_no_keys(tmp_path: Path, keys: tuple[str, ...]) -> None:
+    options = engine_options(port=1, model=str(tmp_path), device=Device.CPU, api_keys=keys)
+    assert options.api_keys == ()
+
+
+def test_what_is_learned_is_kept_per_model_and_policy(tmp_path: Path) -> None:
+    model = tmp_path / "tiny"
+    model.mkdir()
+    options = engine_options(
+        port=1, model=str(model), device=Device.CPU, policy="guard:price=0", learn=True
+    )
+    assert options.learned == learned_dir() / "tiny-guard.json"
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ("no-such", "unknown policy 'no-such'"),
+        ("oracle-work", "knows the future"),
+        ("asym", "evicts the fronts of contexts"),
+    ],
+)
+def test_a_policy_that_no_engine_can_run_is_refused(tmp_path: Path, policy: str, says: str) -> None:
+    with pytest.raises(UnknownPolicy, match=says):
+        engine_options(port=1, model=str(tmp_path), device=Device.CPU, policy=policy)
 
 
 def test_on_a_cpu_sglang_takes_our_attention() -> None:
@@ -108,5 +156,5 @@ def test_what_is_left_open_suits_the_device(
 ) -> None:
     options = engine_options(port=1, model=str(tmp_path), device=device)
     assert (options.kv_tokens, options.max_running) == (kv_tokens, max_running)
-    assert options.policy == "program-fcfs"
+    assert options.policy == "guard"
     assert options.host == "127.0.0.1"

@@ -19,12 +19,14 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
+import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from agentrt_engine.wire.hints import HINTS_PATH, Hint, HintOutcome, HintResult
 from agentrt_engine.wire.identity import PROGRAM_ID
 from agentrt_engine.wire.info import EngineInfo
 
@@ -110,6 +112,7 @@ class ScriptedEngine:
     Attributes:
         url: where it listens, once entered.
         requests: all chat requests, in order.
+        hints: what it was told between them, in order.
 
     Args:
         steps: replies in the order of the requests; or one list of replies per program, in
@@ -127,6 +130,7 @@ class ScriptedEngine:
     ) -> None:
         self.url = ""
         self.requests: list[Received] = []
+        self.hints: list[Hint] = []
         self._shared: list[Step] = []
         self._unassigned: list[list[Step]] = []
         for step in steps:
@@ -146,6 +150,7 @@ class ScriptedEngine:
                     Route("/v1/models", self._models),
                     Route("/agentrt/info", self._agentrt_info),
                     Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                    Route(HINTS_PATH, self._hint, methods=["POST"]),
                 ]
             )
         )
@@ -214,6 +219,14 @@ class ScriptedEngine:
         if step.status != 200:
             return _error(step.status, step.text)
         return JSONResponse(_completion(body, step))
+
+    async def _hint(self, request: Request) -> Response:
+        if self._is_refused(request):
+            return _error(401, "Unauthorized")
+        hint = msgspec.json.decode(await request.body(), type=Hint)
+        self.hints.append(hint)
+        outcome = HintOutcome(hint.program_id, hint.kind, HintResult.APPLIED)
+        return JSONResponse([msgspec.to_builtins(outcome)])
 
     def _is_refused(self, request: Request) -> bool:
         return (

@@ -1,21 +1,33 @@
 """The flag that turns the plug-in on, handed to the engine's processes in one variable.
 
-SGLang loads plug-ins into every engine of the environment. Without this flag ours
-registers names and touches nothing else.
+SGLang loads plug-ins into every engine of the environment. Without this flag ours registers
+names and touches nothing else. `agentrt serve` sets the variable; whoever starts SGLang by
+itself says `--radix-cache-backend agentrt`, and the plug-in sets it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 
+from agentrt_engine.policy import DEFAULT_POLICY
+
 FLAG_VARIABLE = "AGENTRT_ENGINE"
+
+#: Name of the radix cache, for SGLang's option `--radix-cache-backend`.
+CACHE_BACKEND = "agentrt"
+_CACHE_OPTION = "--radix-cache-backend"
+
+#: The policy of an SGLang that was started by itself.
+POLICY_VARIABLE = "AGENTRT_POLICY"
 
 #: Set where the engine has an owner: it dies when its standard input ends.
 OWNED_VARIABLE = "AGENTRT_OWNED"
 
-#: The key that requests must bear.
+#: The keys that requests must bear, one per line; SGLang itself runs with the first.
 API_KEY_VARIABLE = "AGENTRT_ENGINE_API_KEY"
 
 #: Exit code of an engine process that found the plug-in inactive although the flag is set.
@@ -26,29 +38,51 @@ class EngineFlag(msgspec.Struct, frozen=True):
     """What the plug-in is told by the process that starts the engine.
 
     Attributes:
-        policy: registered name.
+        policy: name of a live policy, with parameters.
         instance: random name of this start, so that its owner recognises its own engine
             behind a port.
+        keys: number of API keys, which share the leases evenly.
+        profile: name or file of a cost profile to begin with.
+        learned: file that keeps what the policy learns; None: it is forgotten at the end.
+        lease_share: share of the KV memory that leases may hold.
+        idle_s: a program that pauses for longer has ended, seconds.
     """
 
     policy: str
     instance: str
+    keys: int = 1
+    profile: str | None = None
+    learned: str | None = None
+    lease_share: float = 0.95
+    idle_s: float = 1800.0
 
     def environment(self) -> dict[str, str]:
         """The variable to add to the engine's environment."""
         return {FLAG_VARIABLE: msgspec.json.encode(self).decode()}
 
 
-def read_flag(environment: Mapping[str, str]) -> EngineFlag | None:
+def read_flag(environment: Mapping[str, str], arguments: Sequence[str] = ()) -> EngineFlag | None:
     """The flag of this process, None where the plug-in stays passive.
+
+    Args:
+        arguments: command line of SGLang, where it was started by itself.
 
     Raises:
         ValueError: the variable is set to something else.
     """
     text = environment.get(FLAG_VARIABLE)
     if not text:
-        return None
+        if not _asks_for_cache(arguments):
+            return None
+        policy = environment.get(POLICY_VARIABLE) or DEFAULT_POLICY
+        return EngineFlag(policy=policy, instance=secrets.token_hex(8))
     try:
         return msgspec.json.decode(text, type=EngineFlag)
     except msgspec.DecodeError as error:
         raise ValueError(f"{FLAG_VARIABLE}={text!r} is not an engine flag: {error}") from error
+
+
+def _asks_for_cache(arguments: Sequence[str]) -> bool:
+    return f"{_CACHE_OPTION}={CACHE_BACKEND}" in arguments or (
+        (_CACHE_OPTION, CACHE_BACKEND) in pairwise(arguments)
+    )

@@ -45,9 +45,10 @@ def main() -> None:
     if read_flag(os.environ) is not None and not plugin.is_active():
         sys.exit(PLUGIN_INACTIVE_EXIT)
     arguments = sys.argv[1:]
-    if key := os.environ.pop(API_KEY_VARIABLE, None):
-        arguments += ["--api-key", key]
-        _keep_out_of_the_log(key)
+    if keys := os.environ.pop(API_KEY_VARIABLE, None):
+        first = keys.splitlines()[0]  # the plug-in knows the others
+        arguments += ["--api-key", first]
+        _keep_out_of_the_log(first)
     try:
         run_server(prepare_server_args(arguments))
     finally:

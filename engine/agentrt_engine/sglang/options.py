@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from agentrt_engine.cache import learned_dir
 from agentrt_engine.device import Device, detect_device
 from agentrt_engine.errors import SettingError
 from agentrt_engine.loopback import is_loopback
 from agentrt_engine.models.folder import resolve_model
-from agentrt_engine.policy import DEFAULT_ORDER
+from agentrt_engine.policy import DEFAULT_POLICY, make_live_policy
+from agentrt_engine.sglang.flag import CACHE_BACKEND, EngineFlag
+from agentrt_engine.simulated.profile import load_profile
 
 CPU_ATTENTION_BACKEND = "agentrt_cpu"
 
@@ -36,15 +40,19 @@ class EngineOptions:
     Attributes:
         model: folder of the model.
         device: where it runs.
-        policy: registered name.
+        policy: name of a live policy, with parameters.
         port, host: where it listens; an address other than loopback needs a key.
         kv_tokens: capacity of the KV cache, tokens; None lets SGLang take what fits (CUDA).
         max_running: requests that run at once; None leaves it to SGLang.
         dtype: precision.
-        api_key: key that requests must bear, None for no key.
+        api_keys: requests must bear one of them; none: no key is needed.
+        profile: name or file of a cost profile to begin with; None: typical of the device.
+        learned: file that keeps what the policy learns; None: it is forgotten at the end.
+        lease_share: share of the KV memory that leases of paused programs may hold.
+        idle_s: a program that pauses for longer has ended, seconds.
 
     Raises:
-        SettingError: a number is out of range, or an open address has no key.
+        SettingError: a number is out of range, a key cannot be sent, or an open address has none.
     """
 
     model: Path
@@ -55,7 +63,16 @@ class EngineOptions:
     kv_tokens: int | None = None
     max_running: int | None = None
     dtype: DType = DType.AUTO
-    api_key: str | None = None
+    api_keys: tuple[str, ...] = ()
+    profile: str | None = None
+    learned: Path | None = None
+    lease_share: float = 0.95
+    idle_s: float = 1800.0
+
+    @property
+    def api_key(self) -> str | None:
+        """The key that SGLang itself runs with."""
+        return self.api_keys[0] if self.api_keys else None
 
     @property
     def url(self) -> str:
@@ -64,7 +81,7 @@ class EngineOptions:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def __post_init__(self) -> None:
-        if not self.api_key and not is_loopback(self.host):
+        if not any(self.api_keys) and not is_loopback(self.host):
             raise SettingError(
                 f"refusing to listen on {self.host} without a key: anyone who reaches it could use "
                 "the engine",
@@ -76,6 +93,27 @@ class EngineOptions:
                 raise SettingError(f"{name} is {value}: expected at least 1")
         if not 1 <= self.port <= 65_535:
             raise SettingError(f"port is {self.port}: expected 1 to 65535")
+        if not 0 <= self.lease_share <= 1:
+            raise SettingError(f"lease_share is {self.lease_share}: expected 0 to 1")
+        if not self.idle_s > 0:
+            raise SettingError(f"idle_s is {self.idle_s}: expected more than 0 seconds")
+        for at, key in enumerate(self.api_keys, start=1):
+            if not (key and key.isascii() and key.isprintable()) or " " in key:
+                raise SettingError(
+                    f"API key {at} of {len(self.api_keys)}: expected visible ASCII characters"
+                )
+
+    def flag(self, instance: str) -> EngineFlag:
+        """What the plug-in is told."""
+        return EngineFlag(
+            policy=self.policy,
+            instance=instance,
+            keys=max(1, len(self.api_keys)),
+            profile=self.profile,
+            learned=None if self.learned is None else str(self.learned),
+            lease_share=self.lease_share,
+            idle_s=self.idle_s,
+        )
 
     def sglang_arguments(self) -> list[str]:
         """Command-line arguments of SGLang. The key is not among them: those show in `ps`."""
@@ -87,6 +125,7 @@ class EngineOptions:
             "port": str(self.port),
             "served-model-name": self.model.name,
             "grammar-backend": "xgrammar",
+            "radix-cache-backend": CACHE_BACKEND,
         }
         flags = [
             "constrained-json-disable-any-whitespace",  # or decoding may never end
@@ -120,7 +159,12 @@ def engine_options(
     kv_tokens: int | None = None,
     max_running: int | None = None,
     dtype: DType = DType.AUTO,
-    api_key: str | None = None,
+    api_keys: Sequence[str] = (),
+    profile: str | None = None,
+    learned: Path | None = None,
+    learn: bool = False,
+    lease_share: float = 0.95,
+    idle_s: float = 1800.0,
 ) -> EngineOptions:
     """Options with everything left open filled in for this machine.
 
@@ -129,21 +173,36 @@ def engine_options(
         device: None: CUDA where there is a device, else the CPU.
         policy: None: the default policy.
         kv_tokens, max_running: None: what suits the CPU, on CUDA SGLang's own choice.
+        api_keys: empty ones do not count: they come from variables that are not set.
+        learned: None with `learn`: a file per model and policy in the cache folder.
 
     Raises:
         ModelNotFound: the model is not there.
+        UnknownPolicy: there is no such policy, or it needs a simulated engine.
+        ProfileError: the profile does not exist or cannot be used.
         SettingError: as `EngineOptions`.
     """
     chosen = detect_device() if device is None else device
     on_cpu = chosen is Device.CPU
+    folder = resolve_model(model)
+    policy = policy or DEFAULT_POLICY
+    name = make_live_policy(policy).name
+    if profile is not None:
+        load_profile(profile)
+    if learned is None and learn:
+        learned = learned_dir() / f"{folder.name}-{name}.json"
     return EngineOptions(
-        model=resolve_model(model),
+        model=folder,
         device=chosen,
-        policy=DEFAULT_ORDER if policy is None else policy,
+        policy=policy,
         port=port,
         host=host,
         kv_tokens=CPU_KV_TOKENS if kv_tokens is None and on_cpu else kv_tokens,
         max_running=CPU_MAX_RUNNING if max_running is None and on_cpu else max_running,
         dtype=dtype,
-        api_key=api_key or None,  # an empty variable is no key
+        api_keys=tuple(filter(None, api_keys)),
+        profile=profile,
+        learned=learned,
+        lease_share=lease_share,
+        idle_s=idle_s,
     )

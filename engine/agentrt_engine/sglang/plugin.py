@@ -1,42 +1,63 @@
 """Entry point `sglang.srt.plugins: agentrt`; SGLang calls it in each of its processes.
 
-Without the flag (`flag.py`) it registers the name of an attention backend and leaves stock
-SGLang untouched. SGLang logs an exception here and goes on, so `launch` asks `is_active`.
+Without the flag (`flag.py`) it registers names and leaves stock SGLang untouched. SGLang logs an
+exception here and goes on, so `launch` asks `is_active`, and the radix cache refuses to be made.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 from typing import Any
 
 from sglang.srt.arg_groups.choices import add_attention_backend_choices
 from sglang.srt.layers.attention.attention_registry import register_attention_backend
+from sglang.srt.mem_cache.registry import register_radix_cache_backend
 
-from agentrt_engine.policy import make_order
-from agentrt_engine.sglang import grammar, info, scheduling
-from agentrt_engine.sglang.flag import read_flag
+from agentrt_engine.policy import make_live_policy
+from agentrt_engine.sglang import grammar, info
+from agentrt_engine.sglang.flag import API_KEY_VARIABLE, CACHE_BACKEND, EngineFlag, read_flag
 from agentrt_engine.sglang.options import CPU_ATTENTION_BACKEND
 
 _active = False
+_flag: EngineFlag | None = None
+_hooks: Any = None
 
 
 def activate() -> None:
     """Register names; with the flag, hook this process as well."""
-    global _active
+    global _active, _flag, _hooks
     add_attention_backend_choices([CPU_ATTENTION_BACKEND])
     register_attention_backend(CPU_ATTENTION_BACKEND)(_cpu_attention)
-    flag = read_flag(os.environ)
+    register_radix_cache_backend(CACHE_BACKEND, _program_cache)
+    flag = read_flag(os.environ, sys.argv)
     if flag is None:
         return
+    make_live_policy(flag.policy)
+    os.environ.update(flag.environment())  # for the processes that SGLang spawns
+
+    from agentrt_engine.sglang.http import registration
+    from agentrt_engine.sglang.scheduler.hooks import SchedulerHooks
+
+    keys = [key for key in os.environ.get(API_KEY_VARIABLE, "").splitlines() if key]
+    _flag, _hooks = flag, SchedulerHooks()
     info.register(flag)
+    registration.register(keys, None if flag.learned is None else Path(flag.learned))
     grammar.register()
-    scheduling.register(make_order(flag.policy))
+    _hooks.register()
     _active = True
 
 
 def is_active() -> bool:
     """Whether the hooks are registered in this process."""
     return _active
+
+
+def _program_cache(ctx: Any) -> Any:
+    from agentrt_engine.sglang.scheduler.factory import make_cache
+
+    return make_cache(ctx, _flag, _hooks)
 
 
 def _cpu_attention(model_runner: Any) -> Any:

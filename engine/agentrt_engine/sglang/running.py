@@ -31,7 +31,7 @@ class RunningEngine(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, options: EngineOptions) -> RunningEngine:
         """The engine that this process started with `options`."""
-        return cls(os.getpid(), options.url, str(options.model), options.api_key is not None)
+        return cls(os.getpid(), options.url, str(options.model), bool(options.api_keys))
 
 
 def _folder() -> Path:

@@ -26,7 +26,7 @@ import httpx2
 from agentrt_engine.errors import EngineStartFailed, PluginInactive, PortInUse
 from agentrt_engine.installed import require_engine
 from agentrt_engine.models.integrity import check_model
-from agentrt_engine.policy import make_order
+from agentrt_engine.policy import make_live_policy
 from agentrt_engine.sglang import log
 from agentrt_engine.sglang.flag import (
     API_KEY_VARIABLE,
@@ -109,12 +109,12 @@ async def start_engine(
         PluginInactive: SGLang started without the plug-in.
         EngineStartFailed: the engine ended or was not ready in time; the message quotes its log.
     """
-    make_order(options.policy)
+    make_live_policy(options.policy)
     require_engine(options.device)
     check_model(options.model)
     _require_free_port(options.host, options.port)
 
-    flag = EngineFlag(policy=options.policy, instance=secrets.token_hex(8))
+    flag = options.flag(secrets.token_hex(8))
     log_path = log.new_log_path()
     with log_path.open("wb") as output:
         process = _spawn(options, flag, output)
@@ -157,8 +157,8 @@ def _spawn(options: EngineOptions, flag: EngineFlag, output: BinaryIO) -> subpro
     # One core stays free for tokenizer and HTTP server: two processes that compute at once
     # slow each other by more than half.
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) - 1)))
-    if options.api_key is not None:  # not an argument: those show in the process list
-        environment[API_KEY_VARIABLE] = options.api_key
+    if options.api_keys:  # not an argument: those show in the process list
+        environment[API_KEY_VARIABLE] = "\n".join(options.api_keys)
     command = [sys.executable, "-P", "-m", "agentrt_engine.sglang.launch"]
     return subprocess.Popen(
         [*command, *options.sglang_arguments()],

@@ -1,0 +1,80 @@
+"""The scheduler's half of the plug-in, put together."""
+
+from __future__ import annotations
+
+from agentrt_engine.errors import SettingError
+from agentrt_engine.policy import Policy
+from agentrt_engine.sglang.scheduler.hints import Hints
+from agentrt_engine.sglang.scheduler.leases import Leases
+from agentrt_engine.sglang.scheduler.lifecycle import Lifecycle
+from agentrt_engine.sglang.scheduler.meter import Meter
+from agentrt_engine.sglang.scheduler.room import Room
+from agentrt_engine.sglang.scheduler.rounds import Rounds
+from agentrt_engine.sglang.scheduler.state import Limits, State
+from agentrt_engine.sglang.scheduler.tree import Tree
+from agentrt_engine.step_costs import StepCosts
+from agentrt_engine.wire.control import LEARNED_VERSION, Learned
+
+
+class ProgramScheduler:
+    """Programs, their leases and their order, for one scheduler process.
+
+    Decisions depend on what is reported here and on nothing else, so tensor-parallel ranks that
+    are told the same decide the same.
+
+    Args:
+        capacity_tokens: KV memory.
+        costs: what steps are thought to cost before any was measured.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        tree: Tree,
+        *,
+        capacity_tokens: int,
+        costs: StepCosts,
+        limits: Limits,
+    ) -> None:
+        policy.attach(costs.costs())
+        self.policy = policy
+        self.state = State(policy, tree, capacity_tokens, costs.costs(), limits)
+        self.meter = Meter(self.state, costs)
+        self.room = Room(self.state, self.meter)
+        leases = Leases(self.state, self.room, self.meter)
+        self.lifecycle = Lifecycle(self.state, leases, self.meter)
+        self.rounds = Rounds(self.state, self.room, self.meter)
+        self.hints = Hints(self.state, self.lifecycle, leases, self.room)
+        self.lifecycle.when_paused(self.hints.paused)
+
+    def tick(self, now: float) -> None:
+        """The time of rank 0, seconds, before anything else in a scheduler step."""
+        state = self.state
+        if not state.started_s:
+            state.started_s = state.now = state.idle_since_s = now
+        self.meter.ticked(now)
+        self.lifecycle.advance(now)
+
+    def learned(self) -> Learned:
+        """What policy and cost model have learned."""
+        data = {"policy": self.policy.learned(), "costs": self.meter.costs.snapshot()}
+        return Learned(LEARNED_VERSION, self.policy.name, data)
+
+    def recall(self, learned: Learned) -> None:
+        """Go on from what was learned before.
+
+        Raises:
+            SettingError: it is damaged, or of another version or policy.
+        """
+        if learned.version != LEARNED_VERSION:
+            raise SettingError(
+                f"learned statistics of version {learned.version}: expected {LEARNED_VERSION}"
+            )
+        if learned.policy != self.policy.name:
+            raise SettingError(
+                f"learned statistics of policy {learned.policy!r}: this engine runs "
+                f"{self.policy.name!r}"
+            )
+        self.policy.recall(learned.data.get("policy", {}))
+        if "costs" in learned.data:
+            self.meter.restore(learned.data["costs"])

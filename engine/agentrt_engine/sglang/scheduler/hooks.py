@@ -1,0 +1,182 @@
+"""Where the plug-in hooks into SGLang's scheduler."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+from sglang.srt.managers.schedule_policy import WAITING_QUEUE_PREFIX_MATCH_MAX
+from sglang.srt.managers.scheduler import NextBatchPlan
+from sglang.srt.managers.utils import is_health_check_generate_req
+from sglang.srt.mem_cache.common import match_kv_cache
+from sglang.srt.plugins.hook_registry import HookRegistry, HookType
+
+from agentrt_engine.sglang.messages import Ask, Tick
+from agentrt_engine.sglang.scheduler.adder import program_adder
+from agentrt_engine.sglang.scheduler.control import Control
+from agentrt_engine.sglang.scheduler.core import ProgramScheduler
+from agentrt_engine.sglang.scheduler.meter import Step
+from agentrt_engine.sglang.scheduler.programs import End
+from agentrt_engine.sglang.scheduler.radix_cache import TURN, turn_of
+from agentrt_engine.wire.identity import ProgramTag, tag_from_custom_params
+
+_SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
+_BATCH = "sglang.srt.managers.schedule_batch.ScheduleBatch"
+_SCHEDULE_POLICY = "sglang.srt.managers.schedule_policy.SchedulePolicy"
+
+#: Attribute of an SGLang `Req` that holds its `ProgramTag`.
+_TAG = "agentrt_tag"
+
+
+class SchedulerHooks:
+    """The hooks of one scheduler process.
+
+    `programs` is set by the factory of the radix cache, before the first request.
+    """
+
+    programs: ProgramScheduler
+
+    def register(self) -> None:
+        """Hook the scheduler of this process, should it become one."""
+        for target, hook, kind in (
+            (f"{_SCHEDULER}.init_request_dispatcher", self._answer_questions, HookType.AFTER),
+            (f"{_SCHEDULER}._poll_timeout_aborts", _send_tick, HookType.AFTER),
+            (f"{_SCHEDULER}.process_input_requests", self._take_tick, HookType.BEFORE),
+            (f"{_SCHEDULER}._create_generation_req", _tag, HookType.AFTER),
+            (f"{_SCHEDULER}._add_request_to_queue", self._queued, HookType.AFTER),
+            (f"{_SCHEDULER}._release_aborted_request", self._aborted, HookType.AFTER),
+            (f"{_SCHEDULER}.close_session", self._session_closed, HookType.AFTER),
+            (f"{_SCHEDULER}.get_new_batch_prefill", self._round, HookType.AROUND),
+            (f"{_SCHEDULER}.get_prefill_adder_class", _adder, HookType.AFTER),
+            (f"{_SCHEDULER}.process_batch_result", self._ran, HookType.AFTER),
+            (f"{_SCHEDULE_POLICY}.calc_priority", self._order, HookType.AROUND),
+            (f"{_BATCH}._get_decode_retraction_order", self._retraction_order, HookType.AFTER),
+        ):
+            HookRegistry.register(target, hook, kind)
+
+    # Messages and time.
+
+    def _answer_questions(self, _result: None, scheduler: Any) -> None:
+        control = Control(self.programs, scheduler.max_running_requests)
+        scheduler._request_dispatcher._mapping[Ask] = control.answer
+
+    def _take_tick(self, _scheduler: Any, recv_reqs: list[Any]) -> None:
+        for at, message in enumerate(recv_reqs):
+            if type(message) is Tick:
+                del recv_reqs[at]
+                self.programs.tick(message.now)
+                return
+
+    # Requests.
+
+    def _queued(self, _result: None, scheduler: Any, req: Any, *_args: Any, **_kwargs: Any) -> None:
+        tag = getattr(req, _TAG, None)
+        queue = scheduler.waiting_queue
+        if tag is None or turn_of(req) is not None or not queue or queue[-1] is not req:
+            return  # a health check, a retracted request, or one that was turned away
+        prompt = array("q", req.origin_input_ids)
+        limit = req.sampling_params.max_new_tokens
+        setattr(req, TURN, self.programs.lifecycle.arrived(tag, prompt, limit, req.rid))
+
+    def _aborted(self, _result: None, _scheduler: Any, req: Any) -> None:
+        turn = turn_of(req)
+        if turn is not None and not turn.running:
+            setattr(req, TURN, None)
+            self.programs.lifecycle.aborted(turn)
+
+    def _session_closed(self, _result: None, _scheduler: Any, recv_req: Any) -> None:
+        # The request does not say whose session it is, so with several keys it ends nothing.
+        if self.programs.state.limits.keys <= 1:
+            for owner in self.programs.state.table.owners(recv_req.session_id):
+                self.programs.lifecycle.end(owner, End.SESSION)
+
+    # Rounds.
+
+    def _round(self, original: Callable[..., Any], scheduler: Any, running_batch: Any) -> Any:
+        """Skip rounds of admissions whose result could be no other than that of the last one."""
+        busy = scheduler.chunked_req is not None or scheduler.grammar_manager.has_waiting_grammars()
+        if not busy and not self.programs.rounds.due():
+            return NextBatchPlan(batch_to_run=None, running_batch=running_batch)
+        if not self.programs.policy.order_only:
+            running_batch.batch_is_full = False  # the policy may see room where SGLang saw none
+        return original(scheduler, running_batch)
+
+    def _order(
+        self,
+        original: Callable[..., None],
+        schedule_policy: Any,
+        waiting_queue: list[Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        programs, policy = self.programs, self.programs.policy
+        if not policy.retains:  # SGLang refreshes in its LRU what waiting requests are going to use
+            original(schedule_policy, waiting_queue, *args, **kwargs)
+        if policy.needs_hits:
+            _match(waiting_queue, schedule_policy.tree_cache)
+        now = programs.state.now
+
+        def rank(req: Any) -> tuple[float, ...]:
+            turn = turn_of(req)
+            return (-1.0,) if turn is None else (0.0, *policy.rank(now, turn.turn))
+
+        if len(waiting_queue) > 1:
+            waiting_queue.sort(key=rank)
+        turns = [turn for req in waiting_queue if (turn := turn_of(req)) is not None]
+        programs.rounds.open(turns)
+
+    def _retraction_order(self, order: list[int], reqs: list[Any]) -> list[int]:
+        """Which requests stay in a batch that is out of memory; the last one leaves first."""
+        at = {each.turn: index for index in order if (each := turn_of(reqs[index])) is not None}
+        leaving: list[int] = []
+        while at:
+            first = self.programs.policy.preempt(self.programs.state.now, at.keys())
+            leaving.append(at.pop(first))
+        others = [index for index in order if index not in leaving]
+        return others + leaving[::-1]
+
+    def _ran(self, _result: None, _scheduler: Any, batch: Any, *_args: Any) -> None:
+        """Note what was in a batch; how long it took shows at the next tick."""
+        mode = batch.forward_mode
+        if mode.is_decode():
+            kv_tokens = sum(req.seqlen for req in batch.reqs)
+            self.programs.meter.ran(Step(decoding=len(batch.reqs), kv_tokens=kv_tokens))
+        elif mode.is_extend():
+            self.programs.meter.ran(_prefill_step(batch))
+
+
+def _send_tick(aborts: list[Any], _scheduler: Any) -> list[Any]:
+    """Only rank 0 comes here; what it adds reaches every rank with this step's requests."""
+    return [*aborts, Tick(now=time.monotonic())]
+
+
+def _tag(req: Any, _scheduler: Any, recv_req: Any, *_args: Any, **_kwargs: Any) -> None:
+    warms_prefix = recv_req.sampling_params.max_new_tokens == 0  # SGLang's own, before n > 1
+    if not warms_prefix and not is_health_check_generate_req(recv_req):
+        tag = tag_from_custom_params(recv_req.sampling_params.custom_params)
+        setattr(req, _TAG, tag or ProgramTag(program_id=""))
+
+
+def _adder(adder: Any, _scheduler: Any) -> Any:
+    return program_adder(adder)
+
+
+def _match(waiting_queue: list[Any], tree_cache: Any) -> None:
+    """How much of each waiting prompt is in the tree, as far as SGLang's own lpm looks."""
+    for req in waiting_queue[:WAITING_QUEUE_PREFIX_MATCH_MAX]:
+        match_kv_cache(req, tree_cache)
+        if (turn := turn_of(req)) is not None:
+            turn.turn.hit_tokens = req.num_matched_prefix_tokens
+
+
+def _prefill_step(batch: Any) -> Step:
+    tokens = 0
+    positions = 0.0
+    turns = []
+    for req, first, count in zip(batch.reqs, batch.prefix_lens, batch.extend_lens, strict=True):
+        tokens += count
+        positions += count * (first + (count - 1) / 2)
+        turns.append((turn_of(req), count))
+    return Step(0, 0, turns, tokens, positions)

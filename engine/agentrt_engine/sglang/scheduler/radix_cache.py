@@ -1,0 +1,120 @@
+"""SGLang's radix cache, with the KV of finished turns held for their programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sglang.srt.managers.schedule_batch import FINISH_ABORT
+from sglang.srt.mem_cache.base_prefix_cache import EvictParams, MatchPrefixParams
+from sglang.srt.mem_cache.radix_cache import RadixKey
+from sglang.srt.mem_cache.unified_radix_cache import UnifiedRadixCache
+
+from agentrt_engine.sglang.scheduler.core import ProgramScheduler
+from agentrt_engine.sglang.scheduler.programs import LiveTurn
+from agentrt_engine.sglang.scheduler.tree import Place, Prefix
+
+#: Attribute of an SGLang `Req` that holds its `LiveTurn`, None while it has none.
+TURN = "agentrt_turn"
+
+#: Attribute of one that finished: the `Place` of its KV.
+_PLACE = "agentrt_place"
+
+
+def turn_of(req: Any) -> LiveTurn | None:
+    """The turn of a request; None for a health check or one that never entered the queue."""
+    turn: LiveTurn | None = getattr(req, TURN, None)
+    return turn
+
+
+class ProgramRadixCache(UnifiedRadixCache):
+    """Reports when turns end and holds what they leave; a `Tree` for the scheduler's half.
+
+    `programs` is set right after construction, before SGLang uses the cache.
+    """
+
+    programs: ProgramScheduler | None = None
+
+    # What SGLang calls.
+
+    def checkpoint_into_tree(self, req: Any, *, up_to: int, **kwargs: Any) -> None:
+        super().checkpoint_into_tree(req, up_to=up_to, **kwargs)
+        if req.finished() and req.lock is not None and turn_of(req) is not None:
+            tokens = req.full_untruncated_fill_ids[:up_to]
+            prefix = Prefix(tokens, req.extra_key, req.cache_salt)
+            setattr(req, _PLACE, Place(prefix, req.kv.cache_protected_len, req.last_node))
+
+    def on_release(self, req: Any, *, checkpointed: bool) -> None:
+        super().on_release(req, checkpointed=checkpointed)
+        self._left(req)
+
+    def claim_kv_row(self, req: Any) -> bool:
+        claimed = super().claim_kv_row(req)
+        if claimed:  # a streaming session keeps the KV by itself
+            self._left(req)
+        return bool(claimed)
+
+    def evict_for_alloc(self, params: Any, **kwargs: Any) -> Any:
+        wanted = self.token_to_kv_pool_allocator.available_size() + params.num_tokens
+        result = super().evict_for_alloc(params, **kwargs)
+        missing = wanted - self.token_to_kv_pool_allocator.available_size()
+        if missing > 0 and self.programs is not None and len(self.programs.state.idle):
+            self.programs.room.for_batch(missing)
+            super().evict_for_alloc(EvictParams(num_tokens=missing), **kwargs)
+        return result
+
+    def reset(self) -> None:
+        super().reset()
+        if self.programs is not None:
+            self.programs.lifecycle.flushed()
+
+    def sanity_check(self) -> None:
+        if self.programs is None:
+            super().sanity_check()
+            return
+        with self.programs.state.idle.unlocked():  # the check wants an idle tree without locks
+            super().sanity_check()
+
+    # What leases need of the tree.
+
+    def free_tokens(self) -> int:
+        available: int = self.token_to_kv_pool_allocator.available_size()
+        return available + self.evictable_tokens()
+
+    def evictable_tokens(self) -> int:
+        evictable: int = self.evictable_size()
+        return evictable
+
+    def lock_path(self, node: Any) -> Any:
+        return self.lock(node)
+
+    def unlock_path(self, lock: Any) -> None:
+        self.unlock(lock)
+
+    def node_at(self, prefix: Prefix, length: int) -> Any:
+        key = RadixKey(prefix.tokens, prefix.extra_key, limit=length, cache_salt=prefix.cache_salt)
+        match = self.match_prefix(MatchPrefixParams(key=key))
+        assert match.device_prefix_len == length, "a held prefix is not in the tree"
+        return match.last_device_node
+
+    def _left(self, req: Any) -> None:
+        """A request gave its memory back: it finished, was called off, or was retracted."""
+        turn = turn_of(req)
+        if turn is None or self.programs is None or not turn.running:
+            return
+        lifecycle = self.programs.lifecycle
+        if isinstance(req.finished_reason or req.to_finish, FINISH_ABORT):
+            setattr(req, TURN, None)
+            lifecycle.aborted(turn)
+        elif req.finished():
+            setattr(req, TURN, None)
+            lifecycle.finished(turn, len(req.output_ids), getattr(req, _PLACE, None))
+        else:
+            lifecycle.preempted(turn, len(req.output_ids), self._left_in_tree(req))
+
+    def _left_in_tree(self, req: Any) -> Place | None:
+        """What of a retracted request other turns, or its own prefill, left in the tree."""
+        if not req.kv.cache_protected_len:
+            return None
+        tokens = (req.origin_input_ids + req.output_ids)[: req.kv.cache_protected_len]
+        prefix = Prefix(tokens, req.extra_key, req.cache_salt)
+        return Place(prefix, req.kv.cache_protected_len, req.last_node)

@@ -1,0 +1,82 @@
+"""When the queue is looked at, and which of its turns may start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentrt_engine.policy import Gate
+from agentrt_engine.sglang.scheduler.meter import Meter
+from agentrt_engine.sglang.scheduler.programs import LiveTurn
+from agentrt_engine.sglang.scheduler.room import Room
+from agentrt_engine.sglang.scheduler.state import State
+
+#: A queue that nothing happened to is looked at again after this long, seconds; less if idle.
+RECHECK_S = 0.25
+IDLE_RECHECK_S = 0.02
+
+#: If nothing has run for this long the first turn starts whatever the policy says. No lease and no
+#: gate can then stop an engine for good.
+PATIENCE_S = 5.0
+
+
+class Rounds:
+    """Rounds of admissions. Between them nothing could have changed their result."""
+
+    def __init__(self, state: State, room: Room, meter: Meter) -> None:
+        self._state = state
+        self._room = room
+        self._meter = meter
+        self._next_s = 0.0
+        self._blocked = 0
+        self._started = False
+
+    def due(self) -> bool:
+        """Whether it is time to look at the queue."""
+        state = self._state
+        return state.policy.order_only or state.changed or state.now >= self._next_s
+
+    def open(self, order: Sequence[LiveTurn]) -> None:
+        """A round begins with the queue in this order."""
+        state = self._state
+        state.changed = self._started = False
+        pause = RECHECK_S if state.in_batch else IDLE_RECHECK_S
+        self._next_s = state.now + min(pause, state.policy.recheck_s or pause)
+        self._blocked = 0
+        state.ordered(order)
+        self._meter.tell_policy()
+        state.policy.open_gate(state.now, state)
+
+    @property
+    def forced(self) -> bool:
+        """Whether a turn must start because nothing has run for too long."""
+        state = self._state
+        waited_s = state.now - state.idle_since_s
+        return not state.in_batch and not self._started and waited_s > PATIENCE_S
+
+    def gate(self, live_turn: LiveTurn) -> Gate:
+        """Whether a waiting turn may start, memory permitting."""
+        if self.forced:
+            return Gate.OPEN
+        return self._state.policy.admit(self._state.now, live_turn.turn, self._state)
+
+    def reserve(self, live_turn: LiveTurn) -> int:
+        """Tokens that must stay free when the turn starts."""
+        return self._state.policy.reserve(live_turn.turn, self._state)
+
+    def make_room(self, live_turn: LiveTurn, need: int) -> bool:
+        """Free `need` tokens for a waiting turn; whether they are free."""
+        if self._room.for_turn(live_turn.turn, need, backfill=self._blocked > 0):
+            return True
+        if not self.forced:
+            return False
+        self._room.by_force(need)
+        return True
+
+    def started(self) -> None:
+        """A turn of this round started."""
+        self._started = True
+
+    def blocked(self) -> bool:
+        """A turn did not fit; whether another one may be tried instead."""
+        self._blocked += 1
+        return self._blocked <= self._state.policy.backfill

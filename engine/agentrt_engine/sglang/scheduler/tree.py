@@ -1,0 +1,53 @@
+"""The radix tree as far as leases need it."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prefix:
+    """Tokens that name a path of the tree, and the namespace they are in."""
+
+    tokens: array[int]
+    extra_key: str | None = None
+    cache_salt: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where in the tree the KV of a turn ends.
+
+    Attributes:
+        length: tokens of `prefix` up to `node`, whole pages.
+    """
+
+    prefix: Prefix
+    length: int
+    node: Any
+
+
+class Tree(Protocol):
+    """What is done to the tree. A node is an opaque handle; a lock keeps its path to the root."""
+
+    @property
+    def page_size(self) -> int:
+        """Tokens of a page."""
+
+    def free_tokens(self) -> int:
+        """Tokens of KV memory that hold nothing, or nothing that is locked."""
+
+    def evictable_tokens(self) -> int:
+        """Tokens in the tree that nothing locks."""
+
+    def lock_path(self, node: Any) -> Any:
+        """Lock the path to a node."""
+
+    def unlock_path(self, lock: Any) -> None:
+        """Give a lock back."""
+
+    def node_at(self, prefix: Prefix, length: int) -> Any:
+        """The node that ends at `length` tokens of a prefix which is there, splitting one if need
+        be; `length` is a multiple of the page."""

@@ -1,0 +1,174 @@
+"""Who is held, who yields, and who is charged."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentrt_engine.sglang.scheduler.snapshot import snapshot
+from agentrt_engine.sglang.scheduler.state import Limits
+from agentrt_engine.wire.control import SnapshotRequest
+from agentrt_engine.wire.identity import ProgramTag
+from tests.support.scheduler_loop import Request, SchedulerLoop
+
+
+def turn(
+    loop: SchedulerLoop, name: str, prompt: list[int], output: int = 3, **tag: object
+) -> Request:
+    """A turn from its request to its last token."""
+    request = loop.ask(ProgramTag(name, **tag), prompt, output)  # type: ignore[arg-type]
+    for _ in range(400):
+        if request not in loop.queue and request not in loop.running:
+            return request
+        loop.step()
+    raise AssertionError("the turn never ends")
+
+
+def test_the_next_turn_finds_all_of_the_last_one() -> None:
+    loop = SchedulerLoop("guard", 300)
+    first = turn(loop, "a", list(range(40)))
+    assert turn(loop, "a", [*first.tokens, 1, 2]).hit == len(first.tokens)
+
+
+def test_a_final_turn_leaves_nothing_held() -> None:
+    loop = SchedulerLoop("guard", 300)
+    turn(loop, "a", list(range(40)), final=True)
+    assert len(loop.programs.state.idle) == 0
+    assert loop.programs.state.totals.programs_ended == {"final": 1}
+
+
+def test_a_guessed_identity_never_ends_by_final() -> None:
+    loop = SchedulerLoop("guard", 300)
+    turn(loop, "hash", list(range(40)), final=True, fallback=True)
+    assert len(loop.programs.state.idle) == 1
+
+
+def test_an_aborted_turn_frees_what_its_program_holds() -> None:
+    loop = SchedulerLoop("guard", 300)
+    first = turn(loop, "a", list(range(40)))
+    again = loop.ask(ProgramTag("a"), [*first.tokens, 1], 3)
+    assert len(loop.programs.state.idle) == 1
+
+    loop.abort(again)
+
+    assert len(loop.programs.state.idle) == 0
+    assert len(loop.programs.state.table) == 1
+
+
+def test_a_program_that_was_aborted_before_its_first_turn_is_forgotten() -> None:
+    loop = SchedulerLoop("guard", 300)
+    loop.abort(loop.ask(ProgramTag("a"), list(range(40)), 3))
+    assert loop.programs.state.totals.programs_ended == {"aborted": 1}
+
+
+def test_a_silent_program_ends() -> None:
+    loop = SchedulerLoop("guard", 300, limits=Limits(idle_s=60.0))
+    turn(loop, "a", list(range(40)))
+    loop.step(59.0)
+    assert len(loop.programs.state.table) == 1
+    loop.step(2.0)
+    assert loop.programs.state.totals.programs_ended == {"idle": 1}
+
+
+def test_a_parent_is_not_silent_while_its_child_is_there() -> None:
+    loop = SchedulerLoop("guard", 300, limits=Limits(idle_s=60.0))
+    turn(loop, "parent", list(range(40)))
+    loop.step(40.0)
+    turn(loop, "child", list(range(20)), parent_id="parent")
+    loop.step(40.0)
+    assert len(loop.programs.state.table) == 2
+
+
+def test_only_the_tail_yields() -> None:
+    loop = SchedulerLoop("guard:headroom=0,newcomer=0", 300, limits=Limits(lease_share=1.0))
+    senior = turn(loop, "senior", list(range(80)), 20)
+    junior = turn(loop, "junior", list(range(200, 300)), 50)
+    assert loop.programs.state.idle.tokens == 250
+
+    turn(loop, "senior", [*senior.tokens, *range(900, 970)], 10)
+
+    state = loop.programs.state
+    assert state.totals.reclaimed_tokens == {"admission": 30}
+    left = state.idle.get(junior.turn.live.program)
+    assert left is not None and left.context.tokens == 120
+    assert turn(loop, "junior", [*junior.tokens, 1], 1).hit >= 120 - 11
+
+
+def test_leases_of_a_key_hold_no_more_than_its_share() -> None:
+    loop = SchedulerLoop("guard", 300, limits=Limits(lease_share=0.5, keys=2))
+    turn(loop, "a", list(range(50)), owner="k1")
+    turn(loop, "b", list(range(100, 150)), owner="k1")
+    turn(loop, "c", list(range(200, 250)), owner="k2")
+
+    held = {each.program.program_id: each.context.tokens for each in loop.programs.state.idle}
+    assert held == {"k1/a": 53, "k1/b": 22, "k2/c": 53}
+    assert loop.programs.state.totals.reclaims == {"budget": 1}
+
+
+def test_after_a_flush_everything_was_lost() -> None:
+    loop = SchedulerLoop("guard", 300)
+    first = turn(loop, "a", list(range(40)))
+    loop.flush()
+    again = turn(loop, "a", [*first.tokens, 1])
+    assert again.hit == 0
+    assert loop.programs.state.totals.lost_tokens == 40
+
+
+def test_work_that_is_done_twice_is_charged_as_such() -> None:
+    loop = SchedulerLoop("guard", 300)
+    first = turn(loop, "a", list(range(40)))
+    loop.flush()
+    turn(loop, "a", [*first.tokens, *range(500, 540)])
+    account = loop.programs.state.totals.account
+    assert account.recompute_s > 0
+    assert account.prefill_s > account.recompute_s
+    assert account.decode_s > 0
+
+
+def test_the_accounts_add_up_to_the_time_that_the_engine_worked() -> None:
+    loop = SchedulerLoop("guard", 300)
+    began = loop.now
+    turn(loop, "a", list(range(40)), 20)
+    turn(loop, "b", list(range(100, 150)), 30)
+    loop.step()
+    account = loop.programs.state.totals.account
+    worked = account.prefill_s + account.recompute_s + account.decode_s
+    assert worked == pytest.approx(loop.now - began, rel=0.1)
+
+
+def test_the_snapshot_shows_a_client_its_own_programs_only() -> None:
+    loop = SchedulerLoop("guard", 300)
+    turn(loop, "a", list(range(40)), owner="k1")
+    turn(loop, "b", list(range(100, 120)), owner="k2")
+
+    everything = snapshot(loop.programs.state, SnapshotRequest(), 16)
+    mine = snapshot(loop.programs.state, SnapshotRequest(owner="k1"), 16)
+
+    assert [row.program_id for row in everything.programs] == ["a", "b"]
+    assert [(row.program_id, row.held_tokens) for row in mine.programs] == [("a", 43)]
+    assert everything.leased_tokens == 66
+    assert everything.states == {"paused": 2}
+    assert everything.free_tokens == 300 - 66
+
+
+def test_nothing_is_held_for_a_policy_that_leaves_it_to_the_engine() -> None:
+    loop = SchedulerLoop("program-fcfs", 300)
+    turn(loop, "a", list(range(40)))
+    assert len(loop.programs.state.idle) == 0
+
+
+def test_what_was_learned_goes_on_in_another_engine() -> None:
+    loop = SchedulerLoop("guard", 300)
+    prompt = list(range(20))
+    for _ in range(8):
+        request = turn(loop, "a", prompt)
+        loop.step(3.0)
+        prompt = [*request.tokens, 1]
+    other = SchedulerLoop("guard", 300)
+
+    other.programs.recall(loop.programs.learned())
+
+    program = request.turn.live.program
+    assert other.programs.policy.predict_pause(program, 0.5) == pytest.approx(
+        loop.programs.policy.predict_pause(program, 0.5)
+    )
+    assert other.programs.state.costs == loop.programs.meter.costs.costs()
