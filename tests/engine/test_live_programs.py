@@ -16,6 +16,7 @@ from agentrt_engine.wire.hints import HINTS_PATH
 from agentrt_engine.wire.identity import FINAL, PARENT_ID, PROGRAM_ID
 from agentrt_engine.wire.programs import PROGRAMS_PATH
 
+MODEL = "SmolLM2-135M-Instruct"
 TEXT = "A radix tree keeps the prompts that an engine has seen, and their keys and values. " * 4
 
 
@@ -52,11 +53,11 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 MESSAGES = [{"role": "user", "content": TEXT}]
-CHAT = ("/v1/chat/completions", {"model": "default", "messages": MESSAGES, "max_tokens": 4})
-COMPLETION = ("/v1/completions", {"model": "default", "prompt": TEXT, "max_tokens": 4})
+CHAT = ("/v1/chat/completions", {"model": MODEL, "messages": MESSAGES, "max_tokens": 4})
+COMPLETION = ("/v1/completions", {"model": MODEL, "prompt": TEXT, "max_tokens": 4})
 GENERATE = ("/generate", {"text": TEXT, "sampling_params": {"max_new_tokens": 4}})
-ANTHROPIC = ("/v1/messages", {"model": "default", "messages": MESSAGES, "max_tokens": 4})
-RESPONSES = ("/v1/responses", {"model": "default", "input": TEXT, "max_output_tokens": 4})
+ANTHROPIC = ("/v1/messages", {"model": MODEL, "messages": MESSAGES, "max_tokens": 4})
+RESPONSES = ("/v1/responses", {"model": MODEL, "input": TEXT, "max_output_tokens": 4})
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -161,7 +162,7 @@ def test_garbage_is_refused_and_harms_nobody(
 def test_a_token_that_the_model_does_not_have_is_refused(client: httpx2.Client, token: int) -> None:
     ids = [1, 2, token]
     for path, body in (("/generate", {"input_ids": ids}), ("/v1/completions", {"prompt": ids})):
-        answer = client.post(path, json={"model": "default", **body})
+        answer = client.post(path, json={"model": MODEL, **body})
         assert answer.status_code == 400, answer.text
         assert f"token id {token}" in answer.text
     assert client.get("/health").status_code == 200

@@ -6,7 +6,8 @@ import pytest
 
 from agentrt_engine.sglang.scheduler.snapshot import snapshot
 from agentrt_engine.sglang.scheduler.state import Limits
-from agentrt_engine.wire.control import SnapshotRequest
+from agentrt_engine.wire.control import OwnedHint, SnapshotRequest
+from agentrt_engine.wire.hints import Hint, HintKind
 from agentrt_engine.wire.identity import ProgramTag
 from tests.support.scheduler_loop import Request, SchedulerLoop
 
@@ -40,6 +41,24 @@ def test_a_guessed_identity_never_ends_by_final() -> None:
     loop = SchedulerLoop("guard", 300)
     turn(loop, "hash", list(range(40)), final=True, fallback=True)
     assert len(loop.programs.state.idle) == 1
+
+
+def test_a_prompt_that_nobody_can_go_on_from_leaves_nothing() -> None:
+    loop = SchedulerLoop("guard", 300)
+    turn(loop, "", [1, 2, 3])
+    assert len(loop.programs.state.table) == 0
+
+
+def test_a_lease_is_counted_once_however_often_it_is_renewed() -> None:
+    loop = SchedulerLoop("guard", 300)
+    turn(loop, "a", list(range(40)))
+    for call in range(200):
+        hint = Hint("a", HintKind.TOOL_STARTED, tool="bash", call_id=str(call))
+        loop.programs.hints.apply(OwnedHint("", hint))
+
+    state = loop.programs.state
+    assert state.totals.leases == {"granted": 1}
+    assert len(next(iter(state.table)).tools) < 200
 
 
 def test_an_aborted_turn_frees_what_its_program_holds() -> None:
@@ -145,6 +164,7 @@ def test_the_snapshot_shows_a_client_its_own_programs_only() -> None:
 
     assert [row.program_id for row in everything.programs] == ["a", "b"]
     assert [(row.program_id, row.held_tokens) for row in mine.programs] == [("a", 43)]
+    assert snapshot(loop.programs.state, SnapshotRequest(limit=0), 16).programs == []
     assert everything.leased_tokens == 66
     assert everything.states == {"paused": 2}
     assert everything.free_tokens == 300 - 66

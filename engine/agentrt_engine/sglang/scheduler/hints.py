@@ -20,6 +20,9 @@ PIN_SHARE = 0.5
 #: Hints kept for a program whose turn is under way; the oldest are forgotten.
 MAX_PENDING = 8
 
+#: Tool calls of one pause that are told apart; further ones are not waited for.
+MAX_TOOLS = 64
+
 #: How soon the next turn comes once all tools are done, median, seconds.
 AFTER_TOOLS_S = 0.2
 
@@ -84,7 +87,8 @@ class Hints:
         if live.turns:
             return self._later(live, hint)
         state, program = self._state, live.program
-        live.tools.add(hint.call_id or hint.tool or UNKNOWN_TOOL)
+        if len(live.tools) < MAX_TOOLS:
+            live.tools.add(hint.call_id or hint.tool or UNKNOWN_TOOL)
         program.tool = hint.tool or UNKNOWN_TOOL
         program.expected = None
         if hint.expected_s:

@@ -42,7 +42,9 @@ class Leases:
         """The program pauses, or more is known of its pause: ask the policy for its lease."""
         state, program = self._state, live.program
         live.predicted_s = state.policy.predict_pause(program, 0.5)
-        if self.renewed(live):
+        held = state.idle.get(program)
+        new = held is not None and held.context.lease is None
+        if self.renewed(live) and new:
             state.count(state.totals.leases, "granted")
             self._room.over_budget(live.owner, program)
 

@@ -9,6 +9,7 @@ from agentrt_engine.policy import Phase, Turn
 from agentrt_engine.sglang.scheduler.leases import Leases
 from agentrt_engine.sglang.scheduler.meter import Meter
 from agentrt_engine.sglang.scheduler.programs import End, Live, LiveTurn
+from agentrt_engine.sglang.scheduler.prompt_identity import MIN_TOKENS
 from agentrt_engine.sglang.scheduler.state import State
 from agentrt_engine.sglang.scheduler.tree import Place
 from agentrt_engine.wire.identity import ProgramTag
@@ -49,7 +50,10 @@ class Lifecycle:
             self._pause_ended(live)
         self._told(live, tag)
         turn = Turn(program, state.now, len(prompt), evicted=live.lost)
-        live_turn = LiveTurn(turn, live, len(prompt), final=tag.final and not live.fallback)
+        # Nobody can go on from a prompt that says nothing about who sent it.
+        only = not tag.program_id and len(prompt) < MIN_TOKENS
+        final = only or (tag.final and not live.fallback)
+        live_turn = LiveTurn(turn, live, len(prompt), final=final)
         live.lost = False
         live.turns[live_turn] = None
         state.queued[live_turn] = None

@@ -1,0 +1,322 @@
+"""What the plug-in adds to a scheduler step, and how soon a hint is answered.
+
+    .venv/bin/python docs/benchmarks/step_overhead.py --json step_overhead.json
+
+Engines of stock SGLang, `lru` and `guard` stand side by side and are measured in turn under the
+same load: 16 requests run, 200 wait for memory, and 1,000 programs pause whose KV `guard` holds.
+Measured is the time between two runs of the model in the scheduler process (`step_probe`), by the
+wall clock and by the CPU clock of its thread, which other processes do not disturb. The model is
+cut to its first few layers, so that a decode step takes about as long as one on a GPU
+and there are many of them. Stock and `lru` hold no KV of paused programs; they have as much less
+memory as that would take.
+"""
+
+from __future__ import annotations
+
+import http.client
+import random
+import statistics
+import sys
+import tempfile
+import time
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import httpx2
+import msgspec
+from cpu_attention import machine, random_tokens
+from cyclopts import run
+from engines import BenchEngine, engine
+from rich.console import Console
+from rich.table import Table
+from step_probe import FIELDS, SAMPLES_VARIABLE
+
+from agentrt_engine.wire.hints import HINTS_PATH
+from agentrt_engine.wire.identity import FINAL, PROGRAM_ID
+from agentrt_engine.wire.programs import PROGRAMS_PATH, EngineSnapshot
+
+STOCK = "stock"
+SERVERS = (STOCK, "lru", "guard")
+#: Prefill costs so little with a few layers that no KV would be worth keeping at the full price.
+POLICIES = {"guard": "guard:price=0.05"}
+PROBE = str(Path(__file__).with_name("step_probe.py"))
+
+RUNNING, WAITING, IDLE = 16, 200, 1_000
+MAX_RUNNING = 32
+IDLE_TOKENS = 30
+PROMPT_TOKENS, OUTPUT_TOKENS = 400, 300
+#: Memory for the running ones, and what stays free besides.
+RUNNING_TOKENS = RUNNING * (PROMPT_TOKENS + OUTPUT_TOKENS // 2)
+SPARE_TOKENS = 1_500
+
+SETTLE_S = 12.0
+HINTS = 300
+
+#: The idle programs are expected back soon, so that it is worth holding their KV.
+PAUSE_S = {"0.5": 20.0, "0.95": 60.0}
+
+
+@dataclass(slots=True)
+class Samples:
+    """Of one server; times in seconds.
+
+    Attributes:
+        wall, cpu: time between two runs of the model, one list per round.
+        steps: mean number of requests that ran and waited, and share of prefills, by round.
+        held: idle programs with KV at the end of each round.
+        hints: time until a hint was answered, when idle and under load.
+    """
+
+    wall: list[list[float]]
+    cpu: list[list[float]]
+    steps: list[tuple[float, float, float]]
+    held: list[int]
+    hints: dict[str, list[float]]
+
+
+def main(
+    *,
+    rounds: int = 3,
+    seconds: float = 30.0,
+    layers: int = 4,
+    seed: int = 1,
+    servers: Sequence[str] = SERVERS,
+    json: Path | None = None,
+) -> None:
+    """Measure and print the table.
+
+    Args:
+        rounds: how often each server is measured.
+        seconds: of one measurement.
+        layers: of the model.
+        seed: of prompts and order.
+        servers: "stock" and policies.
+        json: file for the figures.
+    """
+    rng = random.Random(seed)
+    found = {name: Samples([], [], [], [], {}) for name in servers}
+    with ExitStack() as running:
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
+        engines = {}
+        for name in servers:
+            say(f"{name}: start")
+            engines[name] = running.enter_context(measured_engine(name, folder / name, layers))
+        for index in range(rounds):
+            for name in rng.sample(list(engines), len(engines)):
+                say(f"round {index + 1}: {name}")
+                anyio.run(measure, engines[name], folder / name, seconds, rng, found[name])
+    if "guard" in servers:
+        say("guard without --sleep-on-idle")
+        with engine("guard", kv_tokens=4_096, without=["--sleep-on-idle"]) as awake:
+            generate_once(awake.url)
+            found["guard"].hints["idle, scheduler awake"] = hint_times(awake.url)
+    report = {
+        "machine": machine(),
+        "seed": seed,
+        "layers": layers,
+        "rounds": rounds,
+        "seconds": seconds,
+        "servers": {name: figures(samples) for name, samples in found.items()},
+    }
+    if json is not None:
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    show(report)
+
+
+@contextmanager
+def measured_engine(name: str, samples: Path, layers: int) -> Iterator[BenchEngine]:
+    """An engine that writes its samples to a file."""
+    idle = IDLE * (IDLE_TOKENS + 1)
+    with engine(
+        None if name == STOCK else POLICIES.get(name, name),
+        kv_tokens=RUNNING_TOKENS + SPARE_TOKENS + (0 if name in (STOCK, "lru") else idle),
+        max_running=MAX_RUNNING,
+        options=["--json-model-override-args", f'{{"num_hidden_layers": {layers}}}'],
+        environment={SAMPLES_VARIABLE: str(samples)},
+        main=[PROBE],
+    ) as started:
+        yield started
+
+
+async def measure(
+    server: BenchEngine, path: Path, seconds: float, rng: random.Random, found: Samples
+) -> None:
+    """One round on one server, from idle to idle."""
+    limits = httpx2.Limits(max_connections=None)
+    async with httpx2.AsyncClient(base_url=server.url, timeout=None, limits=limits) as client:
+        ours = (await client.get(PROGRAMS_PATH)).status_code == httpx2.codes.OK
+        await pause_programs(client, rng, ours)
+        if ours and "idle" not in found.hints:
+            found.hints["idle"] = await anyio.to_thread.run_sync(hint_times, server.url)
+        async with anyio.create_task_group() as group:
+            for _ in range(RUNNING + WAITING):
+                group.start_soon(keep_asking, client, random.Random(rng.random()))
+            await anyio.sleep(SETTLE_S)
+            before = sample_bytes(path)
+            await anyio.sleep(seconds)
+            note_steps(path, before, found)
+            if ours:
+                found.held.append(await held_programs(client))
+                times = await anyio.to_thread.run_sync(hint_times, server.url, HINTS // 3)
+                found.hints.setdefault("under load", []).extend(times)
+            group.cancel_scope.cancel()
+    await anyio.sleep(3.0)  # the engine notices that its clients are gone
+
+
+async def pause_programs(client: httpx2.AsyncClient, rng: random.Random, ours: bool) -> None:
+    """1,000 programs with one short turn each, which now wait for a tool."""
+    left = iter(range(IDLE))
+
+    async def start_some() -> None:
+        for at in left:
+            prompt = random_tokens(random.Random(f"idle/{at}"), IDLE_TOKENS)
+            await generate(client, prompt, 1, {PROGRAM_ID: f"idle-{at}"})
+
+    async with anyio.create_task_group() as group:
+        for _ in range(MAX_RUNNING):
+            group.start_soon(start_some)
+    if not ours:
+        return
+    for first in range(0, IDLE, 250):
+        hints = [
+            {"program_id": f"idle-{at}", "kind": "tool_started", "tool": "t", "expected_s": PAUSE_S}
+            for at in range(first, first + 250)
+        ]
+        (await client.post(HINTS_PATH, json=hints)).raise_for_status()
+
+
+async def keep_asking(client: httpx2.AsyncClient, rng: random.Random) -> None:
+    """One short program after the other."""
+    while True:
+        program = {PROGRAM_ID: f"busy-{rng.getrandbits(64):x}", FINAL: "true"}
+        output = rng.randrange(OUTPUT_TOKENS // 2, OUTPUT_TOKENS)
+        await generate(client, random_tokens(rng, PROMPT_TOKENS), output, program)
+
+
+async def generate(
+    client: httpx2.AsyncClient, prompt: list[int], tokens: int, headers: dict[str, str]
+) -> None:
+    """One turn."""
+    sampling = {"temperature": 0, "max_new_tokens": tokens, "ignore_eos": True}
+    body = {"input_ids": prompt, "sampling_params": sampling}
+    (await client.post("/generate", json=body, headers=headers)).raise_for_status()
+
+
+def generate_once(url: str) -> None:
+    """One turn of the program that hints are about."""
+    body = {"input_ids": [5_000] * IDLE_TOKENS, "sampling_params": {"max_new_tokens": 1}}
+    headers = {PROGRAM_ID: "idle-0"}
+    httpx2.post(f"{url}/generate", json=body, headers=headers, timeout=60).raise_for_status()
+
+
+async def held_programs(client: httpx2.AsyncClient) -> int:
+    """Paused programs with KV."""
+    answer = await client.get(f"{PROGRAMS_PATH}?limit=10000")
+    snapshot = msgspec.json.decode(answer.content, type=EngineSnapshot)
+    return sum(row.held_tokens > 0 for row in snapshot.programs)
+
+
+def hint_times(url: str, count: int = HINTS) -> list[float]:
+    """Seconds until each of some hints was answered, sent now and then over one connection."""
+    address = httpx2.URL(url)
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=60)
+    body = msgspec.json.encode(
+        {"program_id": "idle-0", "kind": "tool_started", "tool": "t", "expected_s": PAUSE_S}
+    )
+    times = []
+    for _ in range(count):
+        time.sleep(0.02)
+        started = time.perf_counter()
+        connection.request("POST", HINTS_PATH, body)
+        answer = connection.getresponse()
+        answer.read()
+        times.append(time.perf_counter() - started)
+        assert answer.status == httpx2.codes.OK, answer.status
+    connection.close()
+    return times
+
+
+def sample_bytes(path: Path) -> int:
+    """How much is in the file of samples."""
+    return path.stat().st_size
+
+
+def note_steps(path: Path, skip: int, found: Samples) -> None:
+    """The samples written to the file beyond its first bytes."""
+    values = array("d", path.read_bytes()[skip:])
+    _when, wall, cpu, prefill, run_now, wait = (list(values[at::FIELDS]) for at in range(FIELDS))
+    found.wall.append(wall)
+    found.cpu.append(cpu)
+    mean = statistics.fmean
+    found.steps.append((mean(run_now), mean(wait), mean(prefill)))
+
+
+def figures(samples: Samples) -> dict[str, Any]:
+    """What is reported of a server; times in milliseconds."""
+    return {
+        "samples": sum(map(len, samples.wall)),
+        "wall_ms": quantiles([value for values in samples.wall for value in values]),
+        "cpu_ms": quantiles([value for values in samples.cpu for value in values]),
+        "wall_ms_by_round": [quantiles(values) for values in samples.wall],
+        "cpu_ms_by_round": [quantiles(values) for values in samples.cpu],
+        "running_waiting_prefills": samples.steps,
+        "held_programs": samples.held,
+        "hint_ms": {name: quantiles(times) for name, times in samples.hints.items()},
+    }
+
+
+def quantiles(seconds: list[float]) -> dict[str, float]:
+    """Mean, median and p99, milliseconds."""
+    ordered = sorted(seconds)
+    return {
+        "mean": round(1e3 * statistics.fmean(ordered), 4),
+        "p50": round(1e3 * statistics.median(ordered), 4),
+        "p99": round(1e3 * ordered[int(0.99 * (len(ordered) - 1))], 4),
+    }
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print the tables."""
+    console = Console(width=100)
+    view = Table(box=None, pad_edge=False)
+    for heading in ("between two model runs", "clock", "p50 ms", "p99 ms", "mean ms", "steps"):
+        view.add_column(heading, justify="left" if heading[0] in "bc" else "right")
+    servers: dict[str, Any] = report["servers"]
+    stock = servers.get(STOCK)
+    for name, measured in servers.items():
+        for clock in ("wall", "cpu"):
+            values = measured[f"{clock}_ms"]
+            cells = [f"{values[kind]:.3f}" for kind in ("p50", "p99", "mean")]
+            if stock is not None and name != STOCK:
+                cells = [
+                    f"{cell} ({values[kind] - stock[f'{clock}_ms'][kind]:+.3f})"
+                    for cell, kind in zip(cells, ("p50", "p99", "mean"), strict=True)
+                ]
+            view.add_row(name, clock, *cells, f"{measured['samples']:,}")
+    console.print(view)
+    for name, measured in servers.items():
+        for running, waiting, prefills in measured["running_waiting_prefills"]:
+            console.print(
+                f"{name}: {running:.1f} ran, {waiting:.0f} waited, {prefills:.1%} prefills"
+            )
+        if measured["held_programs"]:
+            console.print(f"{name}: paused programs with KV at the end {measured['held_programs']}")
+        for when, values in measured["hint_ms"].items():
+            console.print(
+                f"{name}: hint {when}: p50 {values['p50']:.2f} ms, p99 {values['p99']:.2f} ms"
+            )
+
+
+def say(what: str) -> None:
+    """Progress."""
+    print(f"{what} …", file=sys.stderr)  # noqa: T201
+
+
+if __name__ == "__main__":
+    run(main)
