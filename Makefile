@@ -12,10 +12,10 @@ COPIES ?= 6
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test check engine model clean
+.PHONY: help run test check bench-live engine model clean
 
 help: ## Show this help
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
 run: $(VENV)/installed engine model ## Run six agents at once on an engine of their own
 	$(BIN)/agentrt run examples/repo_detective.py -n $(COPIES)
@@ -30,6 +30,9 @@ check: $(VENV)/installed-dev ## Lint, format, types and import rules
 	$(BIN)/mypy tests examples hatch_build.py
 	MYPYPATH=docs/benchmarks $(BIN)/mypy docs/benchmarks/*.py
 	$(BIN)/lint-imports
+
+bench-live: $(VENV)/installed-dev engine model ## Stock SGLang against guard, live (an hour, machine idle)
+	$(BIN)/python docs/benchmarks/live_cpu.py --json docs/benchmarks/live_cpu.json
 
 # Both look for themselves whether anything is to be done, in less than a second.
 engine: $(VENV)/installed

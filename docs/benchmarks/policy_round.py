@@ -49,6 +49,7 @@ class Engine:
     free_tokens: int = 0
     host_tokens: int = 0
     costs: Costs = COSTS
+    looks: float = 16.0
     programs: dict[str, Program] = field(default_factory=dict)
     turns: dict[Program, Turn] = field(default_factory=dict)
     batch: dict[Turn, None] = field(default_factory=dict)

@@ -3,7 +3,8 @@
     .venv/bin/python docs/benchmarks/step_overhead.py --json step_overhead.json
 
 Engines of stock SGLang, `lru` and `guard` stand side by side and are measured in turn under the
-same load: 16 requests run, 200 wait for memory, and 1,000 programs pause whose KV `guard` holds.
+same load: 16 requests run, as many as may, 200 wait, and 1,000 programs pause whose KV `guard`
+holds; it has to take some of it when a request ends and the next one starts.
 Measured is the time between two runs of the model in the scheduler process (`step_probe`), by the
 wall clock and by the CPU clock of its thread, which other processes do not disturb. The model is
 cut to its first few layers, so that a decode step takes about as long as one on a GPU
@@ -48,12 +49,12 @@ POLICIES = {"guard": "guard:price=0.05"}
 PROBE = str(Path(__file__).with_name("step_probe.py"))
 
 RUNNING, WAITING, IDLE = 16, 200, 1_000
-MAX_RUNNING = 32
+MAX_RUNNING = 16
 IDLE_TOKENS = 30
 PROMPT_TOKENS, OUTPUT_TOKENS = 400, 300
 #: Memory for the running ones, and what stays free besides.
 RUNNING_TOKENS = RUNNING * (PROMPT_TOKENS + OUTPUT_TOKENS // 2)
-SPARE_TOKENS = 1_500
+SPARE_TOKENS = 3_000
 
 SETTLE_S = 12.0
 HINTS = 300

@@ -58,6 +58,7 @@ class LiveEngine:
         self.now = 1000.0
         self.capacity_tokens = 3000
         self.host_tokens = 0
+        self.looks = 3.0  # an engine in a hurry
         self.costs = COSTS[0]
         self.live: dict[str, Program] = {}
         self.turns: dict[Program, list[Turn]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ class FakeEngine:
     free_tokens: int = 0
     host_tokens: int = 0
     costs: Costs = COSTS
+    looks: float = math.inf
     programs: Mapping[str, Program] = field(default_factory=dict)
     running: Collection[Turn] = ()
     queue: list[Program] = field(default_factory=list)

@@ -132,9 +132,10 @@ class SchedulerLoop:
         self.check()
 
     def _admit(self) -> list[Request]:
-        policy, rounds = self.programs.policy, self.programs.rounds
-        self.queue.sort(key=lambda r: policy.rank(self.now, r.turn.turn))
-        rounds.open([r.turn for r in self.queue])
+        rounds = self.programs.rounds
+        rounds.sort(self.queue, lambda request: request.turn)
+        self._check_order()
+        rounds.open(lambda: [request.turn for request in self.queue])
         started = []
         for request in list(self.queue):
             gate = rounds.gate(request.turn)
@@ -147,6 +148,11 @@ class SchedulerLoop:
             elif not rounds.blocked():
                 break
         return started
+
+    def _check_order(self) -> None:
+        """The queue is sorted, however little of it was moved."""
+        ranks = [self.programs.policy.rank(self.now, r.turn.turn) for r in self.queue]
+        assert ranks == sorted(ranks)
 
     def _start(self, request: Request) -> bool:
         match = self.tree.matched(request.tokens)
@@ -225,5 +231,6 @@ class SchedulerLoop:
         for held in state.idle:
             assert held.program.program_id in state.programs, "an orphan lease"
             assert tuple(held.prefix.tokens[: held.length]) == held.node
-        if not len(state.idle) and not self.running:
-            assert self.tree.locked == 0, "a lock that nobody knows"
+        known = [held.lock for held in state.idle]
+        known += [request.locked for request in self.running if request.locked is not None]
+        self.tree.check_locks(known)

@@ -72,6 +72,11 @@ class TokenTrie:
                 self._there.remove(node)
                 tokens -= 1
 
+    def check_locks(self, known: Sequence[Node]) -> None:
+        """The locks in the tree are these and no others."""
+        expected = Counter(node for lock in known for node in _path(lock))
+        assert +self._locks == expected, "a lock that nobody knows, or one given back twice"
+
     def clear(self) -> None:
         """Everything is gone, locks and all."""
         self._there.clear()

@@ -15,6 +15,7 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import Protocol
 
 from agentrt_engine.policy.durations import ToolDurations
@@ -31,6 +32,10 @@ SHARES = (1.0, 0.1)
 STRIDE = 64
 
 _PAUSED = Phase.PAUSED
+
+
+def _whole(looks: float) -> int | None:
+    return None if looks == math.inf else int(looks)
 
 
 class Rates(Protocol):
@@ -109,8 +114,9 @@ class Demand:
         self._order: list[Standing] = []
         self._tokens: list[float] = []
         self._open: list[int] = []
-        # To be looked at in the next round.
-        self._looked: dict[Program, Standing] = {}
+        # To be looked at in the next round: what changed, and what may not hold any more.
+        self._changed: dict[Program, Standing] = {}
+        self._doubted: dict[Program, Standing] = {}
         # (when the bounds end), (price above which not worth), (−price below which worth).
         self._due: list[Due] = []
         self._rising: list[Due] = []
@@ -141,7 +147,7 @@ class Demand:
         self._order.insert(at, standing)
         self._tokens.insert(at, 0.0)
         self._open.insert(at, 0)
-        self._looked[program] = standing
+        self._changed[program] = standing
 
     def leave(self, program: Program) -> None:
         """The program is live no more."""
@@ -149,7 +155,7 @@ class Demand:
         if standing is None:
             return
         self._forget(standing)
-        self._looked.pop(program, None)
+        self._changed.pop(program, None)
         at = bisect_left(self._places, standing.place)
         del self._places[at], self._order[at], self._tokens[at], self._open[at]
         self._tidy()
@@ -160,7 +166,7 @@ class Demand:
         if standing is not None:
             standing.nibbled = False
             self._forget(standing)
-            self._looked[program] = standing
+            self._changed[program] = standing
 
     def nibbled(self, program: Program) -> None:
         """Part of a paused program's KV goes, so that its last token is cheaper than was asked."""
@@ -171,8 +177,8 @@ class Demand:
 
     def reset(self) -> None:
         """Nothing that was found holds any more."""
-        for program in self._standings:
-            self.changed(program)
+        for program, standing in self._standings.items():
+            self._doubt(program, standing)
 
     def settle(self, now: float, price: float) -> None:
         """Forget the answers that may not hold now, at this price."""
@@ -201,7 +207,9 @@ class Demand:
     ) -> float:
         """The key of the last active program, inf if all are.
 
-        Active are the first programs, as many as fit the room, at least one.
+        Active are the first programs, as many as fit the room, at least one. An engine in a hurry
+        has no time to look at all that may not hold any more; what it leaves holds until the next
+        round.
 
         Args:
             room: tokens.
@@ -209,7 +217,9 @@ class Demand:
         """
         self.settle(now, price)
         stale = []
-        for program, standing in list(self._looked.items()):
+        looks = engine.looks
+        asked = [*self._changed.items(), *islice(self._doubted.items(), _whole(looks))]
+        for program, standing in asked:
             if program.phase is not _PAUSED:
                 self._look_at_turn(standing)
             elif self._asks_stale(program):
@@ -250,8 +260,10 @@ class Demand:
         return None
 
     def _look_at_turn(self, standing: Standing) -> None:
-        """A program that waits or runs needs its prompt and output, and is always asked again."""
+        """A program that waits or runs needs its prompt and output."""
         program = standing.program
+        self._changed.pop(program, None)
+        self._doubted.pop(program, None)
         output = program.max_tokens or 0
         tokens = program.prompt_tokens + output
         if tokens != standing.tokens or standing.open_output == (output > 0):
@@ -261,6 +273,7 @@ class Demand:
         """Find out what a paused program needs; unless that holds for a while it is asked again."""
         program = standing.program
         self._forget(standing)
+        self._changed.pop(program, None)
         rates = self._rates
         factor = rates.factor(program, engine)
         for share in SHARES:
@@ -281,6 +294,7 @@ class Demand:
                 return
         worth = factor * rates.rate(now, program, engine) >= price
         self._needs(standing, program.context_tokens if worth else 0, 0)
+        self._doubted[program] = standing
 
     def _ask_of_last_token(
         self,
@@ -306,7 +320,6 @@ class Demand:
             heappush(self._due, (until_s - EARLY_S, *entry))
         for tool in self._rates.tools_asked(standing.program):
             self._join(standing, tool)
-        del self._looked[standing.program]
         self._tidy()
 
     def _needs(self, standing: Standing, tokens: float, open_output: int) -> None:
@@ -326,6 +339,7 @@ class Demand:
 
     def _forget(self, standing: Standing) -> None:
         """What was found about a program does not hold."""
+        self._doubted.pop(standing.program, None)
         self._looks += 1
         standing.look = self._looks
         self.worth.pop(standing.program, None)
@@ -346,7 +360,7 @@ class Demand:
     def _doubt(self, program: Program, standing: Standing) -> None:
         self.worth.pop(program, None)
         self.worthless.pop(program, None)
-        self._looked[program] = standing
+        self._doubted[program] = standing
 
     def _tidy(self) -> None:
         """Drop void entries where they have become most of a heap."""

@@ -91,6 +91,10 @@ class EngineView(Protocol):
         """The engine's cost model."""
 
     @property
+    def looks(self) -> float:
+        """How many programs there is time to look at anew in a round; inf in virtual time."""
+
+    @property
     def programs(self) -> Mapping[str, Program]:
         """The live programs, in the order of their arrival."""
 

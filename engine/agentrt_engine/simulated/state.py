@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Mapping
 
@@ -85,6 +86,10 @@ class State:
     @property
     def costs(self) -> Costs:
         return self.settings.costs
+
+    @property
+    def looks(self) -> float:
+        return math.inf
 
     @property
     def programs(self) -> Mapping[str, Program]:

@@ -106,6 +106,21 @@ def test_an_expected_duration_is_the_prediction() -> None:
     assert live.predicted_s == pytest.approx(7.0, rel=0.15)
 
 
+def test_quantiles_that_fall_are_refused_and_change_nothing() -> None:
+    loop = paused()
+    program = next(iter(loop.programs.state.programs.values()))
+    outcome = hint(loop, HintKind.TOOL_STARTED, tool="bash", expected_s={"0.1": 9.0, "0.9": 2.0})
+    assert outcome.outcome is HintResult.REJECTED
+    assert outcome.why.startswith("expected_s: ")
+    assert program.expected is None
+
+
+def test_a_tool_that_has_hardly_begun_may_take_long_but_not_for_ever() -> None:
+    loop = paused()
+    loop.step(10.0)
+    assert hint(loop, HintKind.TOOL_PROGRESS, progress=5e-324).outcome is HintResult.APPLIED
+
+
 def test_pauses_are_compared_with_their_predictions() -> None:
     loop = paused()
     hint(loop, HintKind.TOOL_STARTED, tool="bash", expected_s={"0.5": 7.0})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from agentrt_engine.sglang.scheduler.snapshot import snapshot
@@ -110,6 +112,24 @@ def test_only_the_tail_yields() -> None:
     left = state.idle.get(junior.turn.live.program)
     assert left is not None and left.context.tokens == 120
     assert turn(loop, "junior", [*junior.tokens, 1], 1).hit >= 120 - 11
+
+
+@pytest.mark.parametrize("prefilling", [False, True])
+def test_a_prefill_that_has_begun_gets_its_memory_whatever_the_policy_says(
+    prefilling: bool,
+) -> None:
+    loop = SchedulerLoop("fixed-ttl:seconds=100", 300)
+    turn(loop, "pinned", list(range(80)))
+    for name in ("one", "other"):
+        loop.ask(ProgramTag(name), [ord(name[0]) * 100 + n for n in range(60)], 40)
+    loop.step()
+    assert len(loop.running) == 2
+    free = loop.free_tokens()
+
+    with loop.programs.room.prefilling() if prefilling else nullcontext():
+        loop.programs.room.for_batch(50)
+
+    assert (loop.free_tokens() >= free + 50) == prefilling
 
 
 def test_leases_of_a_key_hold_no_more_than_its_share() -> None:

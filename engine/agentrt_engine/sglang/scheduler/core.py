@@ -15,6 +15,9 @@ from agentrt_engine.sglang.scheduler.tree import Tree
 from agentrt_engine.step_costs import StepCosts
 from agentrt_engine.wire.control import LEARNED_VERSION, Learned
 
+#: The policy is told what the engine did at least that often, seconds of work.
+TELL_S = 0.25
+
 
 class ProgramScheduler:
     """Programs, their leases and their order, for one scheduler process.
@@ -54,6 +57,8 @@ class ProgramScheduler:
             state.started_s = state.now = state.idle_since_s = now
         self.meter.ticked(now)
         self.lifecycle.advance(now)
+        if self.meter.untold_s > TELL_S:  # rounds do it too, but without a queue there are none
+            self.meter.tell_policy()
 
     def learned(self) -> Learned:
         """What policy and cost model have learned."""

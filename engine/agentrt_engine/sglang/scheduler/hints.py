@@ -23,6 +23,9 @@ MAX_PENDING = 8
 #: Tool calls of one pause that are told apart; further ones are not waited for.
 MAX_TOOLS = 64
 
+#: What a tool that has just begun is thought to take at most, seconds: a year.
+LONGEST_S = 366 * 86_400.0
+
 #: How soon the next turn comes once all tools are done, median, seconds.
 AFTER_TOOLS_S = 0.2
 
@@ -87,16 +90,20 @@ class Hints:
         if live.turns:
             return self._later(live, hint)
         state, program = self._state, live.program
+        expected = None
+        if hint.expected_s:
+            started_s = self._elapsed(live)
+            points = {float(q): started_s + seconds for q, seconds in hint.expected_s.items()}
+            try:
+                expected = Expectation.of(points)
+            except ValueError as error:
+                return HintResult.REJECTED, f"expected_s: {error}"
         if len(live.tools) < MAX_TOOLS:
             live.tools.add(hint.call_id or hint.tool or UNKNOWN_TOOL)
         program.tool = hint.tool or UNKNOWN_TOOL
-        program.expected = None
-        if hint.expected_s:
-            started_s = state.now - program.paused_s
-            program.expected = Expectation.of(
-                {float(share): started_s + seconds for share, seconds in hint.expected_s.items()}
-            )
-            state.policy.hinted(state.now, program)
+        program.expected = expected
+        if expected is not None:
+            state.told(program)
         state.policy.tool_started(state.now, program, program.tool)
         self._leases.granted(live)
         return _APPLIED
@@ -114,7 +121,7 @@ class Hints:
             return HintResult.REJECTED, "no tool of it is under way"
         if not hint.progress:
             return HintResult.REJECTED, "progress is missing"
-        self._expect(live, self._elapsed(live) / hint.progress)
+        self._expect(live, min(self._elapsed(live) / hint.progress, LONGEST_S))
         return _APPLIED
 
     def _elapsed(self, live: Live) -> float:
@@ -123,7 +130,7 @@ class Hints:
     def _expect(self, live: Live, seconds: float) -> None:
         """The pause is expected to last so long in all."""
         live.program.expected = Expectation.of({0.5: seconds})
-        self._state.policy.hinted(self._state.now, live.program)
+        self._state.told(live.program)
         self._leases.renewed(live)
 
     def _remaining(self, live: Live, hint: Hint) -> Result:
@@ -132,7 +139,7 @@ class Hints:
             program.max_turns = program.turns + len(live.turns) + hint.remaining_turns
         if hint.remaining_s is not None:
             program.remaining_s = hint.remaining_s
-        self._state.policy.hinted(self._state.now, program)
+        self._state.told(program)
         return _APPLIED
 
     def _priority(self, live: Live, hint: Hint) -> Result:

@@ -101,7 +101,8 @@ class SchedulerHooks:
             return NextBatchPlan(batch_to_run=None, running_batch=running_batch)
         if not self.programs.policy.order_only:
             running_batch.batch_is_full = False  # the policy may see room where SGLang saw none
-        return original(scheduler, running_batch)
+        with self.programs.room.prefilling():
+            return original(scheduler, running_batch)
 
     def _order(
         self,
@@ -116,16 +117,8 @@ class SchedulerHooks:
             original(schedule_policy, waiting_queue, *args, **kwargs)
         if policy.needs_hits:
             _match(waiting_queue, schedule_policy.tree_cache)
-        now = programs.state.now
-
-        def rank(req: Any) -> tuple[float, ...]:
-            turn = turn_of(req)
-            return (-1.0,) if turn is None else (0.0, *policy.rank(now, turn.turn))
-
-        if len(waiting_queue) > 1:
-            waiting_queue.sort(key=rank)
-        turns = [turn for req in waiting_queue if (turn := turn_of(req)) is not None]
-        programs.rounds.open(turns)
+        programs.rounds.sort(waiting_queue, turn_of)
+        programs.rounds.open(lambda: filter(None, map(turn_of, waiting_queue)))
 
     def _retraction_order(self, order: list[int], reqs: list[Any]) -> list[int]:
         """Which requests stay in a batch that is out of memory; the last one leaves first."""

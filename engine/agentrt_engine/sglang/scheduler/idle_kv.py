@@ -8,6 +8,8 @@ and because others come and go that count is measured, not kept.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +48,11 @@ class IdleKv:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._held: dict[Program, Held] = {}
+        # In the order of arrival.
+        self._by_arrival: list[tuple[int, Held]] = []
+        # The one measured longest ago first.
+        self._unmeasured: deque[Held] = deque()
+        self._tokens: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._held)
@@ -60,7 +67,19 @@ class IdleKv:
     @property
     def tokens(self) -> int:
         """Tokens that a lock of one program alone keeps, as last measured."""
-        return sum(held.context.tokens for held in self)
+        return self._tokens.total()
+
+    def tokens_of(self, owner: str) -> int:
+        """Of them, those of one owner's programs."""
+        return self._tokens[owner]
+
+    def by_owner(self) -> dict[str, int]:
+        """The same for every owner who holds something."""
+        return {owner: tokens for owner, tokens in self._tokens.items() if tokens}
+
+    def latest_arrivals(self) -> Iterator[Held]:
+        """Every held context, that of the program that arrived last first."""
+        return (held for _arrival, held in reversed(self._by_arrival))
 
     def hold(self, program: Program, owner: str, prefix: Prefix, length: int, node: Any) -> Held:
         """Keep the KV of a program up to `node`, instead of what was kept for it before.
@@ -71,6 +90,10 @@ class IdleKv:
         self.release(program)
         held = Held(program, owner, prefix, length, node, lock, Context(program, {}))
         self._held[program] = held
+        insort(self._by_arrival, (program.arrival, held), key=_arrival)
+        self._unmeasured.append(held)
+        if len(self._unmeasured) > 2 * len(self._held) + 64:
+            self._unmeasured = deque(self)
         return held
 
     def move(self, held: Held, prefix: Prefix, length: int, node: Any) -> None:
@@ -87,6 +110,8 @@ class IdleKv:
         held = self._held.pop(program, None)
         if held is None:
             return False
+        del self._by_arrival[bisect_left(self._by_arrival, program.arrival, key=_arrival)]
+        self._tokens[held.owner] -= held.context.tokens
         self._tree.unlock_path(held.lock)
         return True
 
@@ -96,17 +121,25 @@ class IdleKv:
         self._tree.unlock_path(held.lock)
         tokens = self._tree.evictable_tokens() - before
         held.lock = self._tree.lock_path(held.node)
+        self._tokens[held.owner] += tokens - held.context.tokens
         held.context.start = held.length - tokens
         held.context.tokens = tokens
         return tokens
 
-    def measure_all(self) -> bool:
-        """Count all anew; whether anything was different."""
+    def measure_some(self, most: int) -> bool:
+        """Count so many anew, those measured longest ago; whether any was different."""
         changed = False
-        for held in self:
-            before = held.context.tokens
-            changed |= self.measure(held) != before
+        for _ in range(min(most, len(self._unmeasured))):
+            held = self._unmeasured.popleft()
+            if self._held.get(held.program) is held:  # else it was released
+                self._unmeasured.append(held)
+                before = held.context.tokens
+                changed |= self.measure(held) != before
         return changed
+
+    def measure_all(self) -> bool:
+        """Count all anew; whether any was different."""
+        return self.measure_some(len(self._unmeasured))
 
     def trim(self, held: Held, tokens: int) -> int:
         """Take whole pages off the tail of a context, `tokens` or more; nothing may be left of it.
@@ -130,7 +163,8 @@ class IdleKv:
         """The tree was emptied and its nodes are gone: there is nothing to unlock."""
         for held in self:
             held.context.tokens = 0
-        self._held.clear()
+        for everything in (self._held, self._by_arrival, self._unmeasured, self._tokens):
+            everything.clear()
 
     @contextmanager
     def unlocked(self) -> Iterator[None]:
@@ -142,3 +176,7 @@ class IdleKv:
         finally:
             for held in self:
                 held.lock = self._tree.lock_path(held.node)
+
+
+def _arrival(entry: tuple[int, Held]) -> int:
+    return entry[0]

@@ -84,6 +84,7 @@ class Lifecycle:
         state, turn = self._state, live_turn.turn
         self._left_batch(live_turn)
         turn.preempted = True
+        live_turn.placed = False
         turn.queued_s = state.now
         turn.prompt_tokens = live_turn.prompt + generated
         state.queued[live_turn] = None
@@ -203,7 +204,7 @@ class Lifecycle:
         if tag.remaining_s is not None:
             program.remaining_s = tag.remaining_s
         if tag.max_turns is not None or tag.remaining_s is not None:
-            state.policy.hinted(state.now, program)
+            state.told(program)
         if tag.priority is not None:
             self.prioritize(live, tag.priority)
 
@@ -215,8 +216,7 @@ class Lifecycle:
         """
         root = live.program.root
         root.priority = self._state.limits.priority(asked)
-        known = live.program if root.phase is Phase.ENDED else root
-        self._state.policy.hinted(self._state.now, known)
+        self._state.told(live.program if root.phase is Phase.ENDED else root)
         return root.priority
 
     def _pause_ended(self, live: Live) -> None:

@@ -111,6 +111,11 @@ class Meter:
         if any(_differs(new, old) for new, old in zip(_values(costs), _values(known), strict=True)):
             self._state.measured(costs)
 
+    @property
+    def untold_s(self) -> float:
+        """Seconds of work that the policy was not told of."""
+        return self._seconds
+
     def tell_policy(self) -> None:
         """Report the steps since the last time."""
         state, steps = self._state, self._steps

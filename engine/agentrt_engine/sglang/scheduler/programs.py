@@ -84,6 +84,7 @@ class LiveTurn:
         final: it is its program's last.
         prefilled: tokens of its prompt that were not in the cache when it started.
         again: of them, those that had been in the cache.
+        placed: its rank was counted when the queue was last sorted.
         share_mark: what a turn that decodes all the time was charged until it began to.
     """
 
@@ -94,6 +95,7 @@ class LiveTurn:
     running: bool = False
     prefilled: int = 0
     again: int = 0
+    placed: bool = False
     share_mark: float = 0.0
 
     @property

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+from itertools import islice
 
 from agentrt_engine.policy import Context, Program, Turn
 from agentrt_engine.sglang.scheduler.idle_kv import Held
@@ -13,8 +16,15 @@ from agentrt_engine.sglang.scheduler.state import State
 #: How often the policy is asked again because less came free than it thought.
 ATTEMPTS = 4
 
-#: While something runs all contexts are measured anew at most that often, seconds.
-MEASURE_S = 1.0
+#: Contexts measured anew at a refusal while something runs; each takes 5 µs.
+MEASURED = 8
+
+#: With more idle contexts than that a policy is offered so many: half of them those held for
+#: longest, half those of the programs that arrived last.
+OFFERED = 48
+
+#: How often at most all of them are offered while something runs, seconds.
+ALL_EVERY_S = 0.25
 
 #: Decode steps that room is made for at once.
 GROWTH_STEPS = 16
@@ -37,26 +47,37 @@ class Room:
     def __init__(self, state: State, meter: Meter) -> None:
         self._state = state
         self._meter = meter
-        self._measured_s = 0.0
+        self._prefilling = False
+        self._all_again_s = 0.0
 
     def for_turn(self, turn: Turn, need: int, *, backfill: bool) -> bool:
         """Free `need` tokens so that a waiting turn can start; whether they are free."""
         return self._ask(turn, need, Cause.ADMISSION, backfill=backfill)
 
     def for_batch(self, missing: int) -> None:
-        """Free what the next decode steps need, as far as the policy gives it.
+        """Free what the batch needs to go on, as far as the policy gives it.
 
-        A batch of one turn gets everything, since nothing else could ever free it.
+        A batch of one turn gets everything, since nothing else could ever free it, and so does a
+        prefill, which SGLang cannot take back.
         """
         state = self._state
-        if not state.in_batch:
-            self.by_force(missing)
-            return
-        first = min(state.in_batch, key=lambda turn: state.policy.rank(state.now, turn))
-        need = missing + (GROWTH_STEPS - 1) * len(state.in_batch) * state.tree.page_size
-        self._ask(first, need, Cause.DECODE, backfill=False)
-        if len(state.in_batch) == 1:
-            self.by_force(missing)
+        before = state.tree.free_tokens()
+        if state.in_batch:
+            first = min(state.in_batch, key=lambda turn: state.policy.rank(state.now, turn))
+            growth = (GROWTH_STEPS - 1) * len(state.in_batch) * state.tree.page_size
+            self._ask(first, missing + growth, Cause.DECODE, backfill=False)
+        left = missing - (state.tree.free_tokens() - before)
+        if left > 0 and (self._prefilling or len(state.in_batch) <= 1):
+            self.by_force(left)
+
+    @contextmanager
+    def prefilling(self) -> Iterator[None]:
+        """Memory that is asked for meanwhile is for prefills."""
+        self._prefilling = True
+        try:
+            yield
+        finally:
+            self._prefilling = False
 
     def by_force(self, need: int) -> None:
         """Free `need` tokens whatever the policy says, the context idle for longest first."""
@@ -77,29 +98,36 @@ class Room:
         A program never pushes out one that arrived before it.
         """
         state = self._state
-        mine = [held for held in state.idle if held.owner == owner]
-        excess = sum(held.context.tokens for held in mine) - int(state.lease_tokens)
+        excess = state.idle.tokens_of(owner) - int(state.lease_tokens)
         if excess <= 0:
             return
-        for held in sorted(mine, key=lambda held: -held.program.arrival):
+        for held in list(state.idle.latest_arrivals()):
             if excess <= 0 or held.program.arrival < newest.arrival:
                 return
-            excess -= self._take(held, excess, Cause.BUDGET)
+            if held.owner == owner:
+                excess -= self._take(held, excess, Cause.BUDGET)
 
     def _ask(self, turn: Turn, need: int, cause: Cause, *, backfill: bool) -> bool:
+        """Ask the policy who yields, and take it; whether `need` tokens came free.
+
+        With many idle contexts it is first offered some, and all only if those do not do.
+        """
         state = self._state
-        pinned_too = not state.in_batch
         for attempt in range(ATTEMPTS):
-            idle = self._evictable(turn, pinned_too=pinned_too)
+            some = attempt == 0 and len(state.idle) > OFFERED
+            offered = self._evictable(turn, self._some_of_the_idle() if some else state.idle)
             yielded = state.policy.reclaim(
-                state.now, turn, _whole(need, state.tree.page_size), idle, state, backfill=backfill
+                state.now,
+                turn,
+                _whole(need, state.tree.page_size),
+                offered,
+                state,
+                backfill=backfill,
             )
             enough = yielded is not None and sum(victim.tokens for victim in yielded) >= need
-            if not enough and attempt == 0 and self._measured_anew():
-                continue  # it saw too little or too much
-            if yielded is None:
-                return False
-            if not enough and cause is Cause.ADMISSION:
+            if not enough and attempt < ATTEMPTS - 1 and self._worth_another(some=some):
+                continue
+            if yielded is None or (not enough and cause is Cause.ADMISSION):
                 return False
             for victim in yielded:
                 program = victim.context.program
@@ -112,19 +140,35 @@ class Room:
                 return False
         return False
 
-    def _measured_anew(self) -> bool:
-        """Count all contexts anew, not too often while something runs; whether any differed."""
+    def _worth_another(self, *, some: bool) -> bool:
+        """Whether the policy may answer otherwise: it saw some only, or counts were wrong."""
         state = self._state
-        if state.in_batch and state.now - self._measured_s < MEASURE_S:
-            return False
-        self._measured_s = state.now
-        return state.idle.measure_all()
+        most = MEASURED if state.in_batch else len(state.idle)
+        changed = state.idle.measure_some(most)
+        return (some or changed) and self._time_for_all()
 
-    def _evictable(self, turn: Turn, *, pinned_too: bool) -> list[Context]:
+    def _time_for_all(self) -> bool:
+        """Whether all contexts may be looked at: a thousand of them take a millisecond."""
+        state = self._state
+        if len(state.idle) <= OFFERED or not state.in_batch:
+            return True
+        if state.now < self._all_again_s:
+            return False
+        self._all_again_s = state.now + ALL_EVERY_S
+        return True
+
+    def _some_of_the_idle(self) -> Iterable[Held]:
+        """Those held for longest and those of the latest programs."""
+        idle = self._state.idle
+        chosen = dict.fromkeys(islice(idle, OFFERED // 2))
+        return chosen | dict.fromkeys(islice(idle.latest_arrivals(), OFFERED // 2))
+
+    def _evictable(self, turn: Turn, among: Iterable[Held]) -> list[Context]:
         now, own = self._state.now, turn.program
+        pinned_too = not self._state.in_batch
         return [
             held.context
-            for held in self._state.idle
+            for held in among
             if held.program is not own
             and held.context.tokens
             and (pinned_too or held.pinned_until_s <= now)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from bisect import insort
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from agentrt_engine.policy import Gate
 from agentrt_engine.sglang.scheduler.meter import Meter
@@ -18,6 +21,11 @@ IDLE_RECHECK_S = 0.02
 #: gate can then stop an engine for good.
 PATIENCE_S = 5.0
 
+#: The rank of a request that belongs to no program: a health check.
+_FIRST = (-1.0,)
+
+Request = TypeVar("Request")
+
 
 class Rounds:
     """Rounds of admissions. Between them nothing could have changed their result."""
@@ -29,19 +37,46 @@ class Rounds:
         self._next_s = 0.0
         self._blocked = 0
         self._started = False
+        self._refused = math.inf
+        self._ranks_version = 0
 
     def due(self) -> bool:
         """Whether it is time to look at the queue."""
         state = self._state
         return state.policy.order_only or state.changed or state.now >= self._next_s
 
-    def open(self, order: Sequence[LiveTurn]) -> None:
+    def sort(self, queue: list[Request], turn_of: Callable[[Request], LiveTurn | None]) -> None:
+        """Put a queue of requests into the policy's order; those without a turn come first.
+
+        Where ranks stay the same only what was added at the end since the last time moves.
+        """
+        state = self._state
+        now, rank_of = state.now, state.policy.rank
+
+        def rank(request: Request) -> tuple[float, ...]:
+            turn = turn_of(request)
+            return _FIRST if turn is None else (0.0, *rank_of(now, turn.turn))
+
+        if not state.policy.ranks_are_fixed or self._ranks_version != state.ranks_version:
+            self._ranks_version = state.ranks_version
+            queue.sort(key=rank)
+            return
+        added: list[Request] = []
+        while queue and ((turn := turn_of(queue[-1])) is None or not turn.placed):
+            added.append(queue.pop())
+            if turn is not None:
+                turn.placed = True
+        for request in reversed(added):
+            insort(queue, request, key=rank)
+
+    def open(self, order: Callable[[], Iterable[LiveTurn]]) -> None:
         """A round begins with the queue in this order."""
         state = self._state
         state.changed = self._started = False
         pause = RECHECK_S if state.in_batch else IDLE_RECHECK_S
         self._next_s = state.now + min(pause, state.policy.recheck_s or pause)
         self._blocked = 0
+        self._refused = math.inf
         state.ordered(order)
         self._meter.tell_policy()
         state.policy.open_gate(state.now, state)
@@ -64,10 +99,16 @@ class Rounds:
         return self._state.policy.reserve(live_turn.turn, self._state)
 
     def make_room(self, live_turn: LiveTurn, need: int) -> bool:
-        """Free `need` tokens for a waiting turn; whether they are free."""
+        """Free `need` tokens for a waiting turn; whether they are free.
+
+        What a turn was refused in this round, one behind it need not ask for.
+        """
+        if need >= self._refused:
+            return False
         if self._room.for_turn(live_turn.turn, need, backfill=self._blocked > 0):
             return True
         if not self.forced:
+            self._refused = need
             return False
         self._room.by_force(need)
         return True

@@ -21,9 +21,6 @@ def snapshot(state: State, asked: SnapshotRequest, max_running: int) -> EngineSn
     if asked.limit:  # a scrape of metrics wants no rows, and there may be 65,536
         mine = [live for live in state.table if asked.owner in (None, live.owner)]
         mine.sort(key=lambda live: (_ORDER[live.program.phase], live.program.arrival))
-    keys: Counter[str] = Counter()
-    for held in state.idle:
-        keys[held.owner] += held.context.tokens
     return EngineSnapshot(
         policy=state.policy.name,
         uptime_s=state.now - state.started_s,
@@ -35,7 +32,7 @@ def snapshot(state: State, asked: SnapshotRequest, max_running: int) -> EngineSn
         max_running=max_running,
         price=state.policy.price(state.now),
         states=dict(Counter(live.program.phase.value for live in state.table)),
-        keys=dict(keys),
+        keys=state.idle.by_owner(),
         totals=state.totals,
         programs=[_row(state, live) for live in islice(mine, asked.limit)],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from agentrt_engine.policy import Context, Costs, Policy, Program, Turn
@@ -10,6 +10,9 @@ from agentrt_engine.sglang.scheduler.idle_kv import IdleKv
 from agentrt_engine.sglang.scheduler.programs import Live, LiveTurn, ProgramTable
 from agentrt_engine.sglang.scheduler.tree import Tree
 from agentrt_engine.wire.programs import Totals
+
+#: Programs that a policy may look at anew in a round: a scheduler step has little time.
+LOOKS = 8.0
 
 #: Priorities lie between its negative and it.
 MAX_PRIORITY = 10.0
@@ -44,6 +47,7 @@ class State:
         running, queued: the turns in the batch, those that wait.
         changed: something happened that may let a waiting turn start.
         idle_since_s: since when nothing runs.
+        ranks_version: grows when ranks that are fixed otherwise may be others.
     """
 
     def __init__(
@@ -63,7 +67,9 @@ class State:
         self.totals = Totals()
         self._capacity = capacity_tokens
         self._costs = costs
-        self._positions: dict[Program, int] = {}
+        self.ranks_version = 0
+        self._order: Callable[[], Iterable[LiveTurn]] = tuple
+        self._positions: dict[Program, int] | None = None
 
     # What a policy may ask.
 
@@ -84,6 +90,10 @@ class State:
         return self._costs
 
     @property
+    def looks(self) -> float:
+        return LOOKS
+
+    @property
     def programs(self) -> Mapping[str, Program]:
         return self.table.programs
 
@@ -96,6 +106,8 @@ class State:
         return len(self.queued)
 
     def position(self, program: Program) -> int:
+        if self._positions is None:
+            self._positions = {turn.turn.program: at for at, turn in enumerate(self._order())}
         return self._positions.get(program, len(self.queued))
 
     def context(self, program: Program) -> Context:
@@ -109,9 +121,14 @@ class State:
         self._costs = costs
         self.policy.attach(costs)
 
-    def ordered(self, turns: Collection[LiveTurn]) -> None:
-        """The waiting turns in the order of the queue."""
-        self._positions = {each.turn.program: at for at, each in enumerate(turns)}
+    def ordered(self, order: Callable[[], Iterable[LiveTurn]]) -> None:
+        """How to list the waiting turns in the order of the queue, should anybody ask."""
+        self._order, self._positions = order, None
+
+    def told(self, program: Program) -> None:
+        """Somebody said something of a live program that its rank may depend on."""
+        self.policy.hinted(self.now, program)
+        self.ranks_version += 1
 
     @property
     def lease_tokens(self) -> float:

@@ -1,0 +1,135 @@
+"""Stock SGLang, `lru` and `guard` generate the same text, however short memory is."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import httpx2
+import pytest
+
+from agentrt.replay.live import (
+    EngineAddress,
+    LiveRun,
+    RunSettings,
+    TurnOutput,
+    first_differences,
+    open_engine,
+    replay_live,
+)
+from agentrt.replay.program_list import ProgramList
+from agentrt_engine.sglang.options import DType, EngineOptions, engine_options
+from agentrt_engine.sglang.server import free_port, start_engine
+from agentrt_engine.simulated.clock import ticks
+from agentrt_engine.simulated.shared_prefixes import Segment
+from agentrt_engine.simulated.workload import ProgramPlan, TurnPlan
+from tests.support.processes import Command
+
+KV_TOKENS = 1_536
+PROGRAMS, TURNS, OUTPUT = 6, 4, 12
+SYSTEM = Segment(0, 60)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an engine did.
+
+    Attributes:
+        together: all programs at once.
+        one_by_one: cached tokens of each turn, one program after the other.
+        lost_tokens: that its policy took from idle programs; 0 for stock.
+    """
+
+    together: LiveRun
+    one_by_one: list[int | None]
+    lost_tokens: int
+
+
+def plans() -> list[ProgramPlan]:
+    rng = random.Random(3)
+    drawn = []
+    for number in range(PROGRAMS):
+        plan = ProgramPlan(f"p{number}", "test", None, None)
+        context = 0
+        for _turn in range(TURNS):
+            fresh = rng.randint(50, 90) + (SYSTEM.end if not context else 0)
+            plan.turns.append(
+                TurnPlan(context + fresh, context, OUTPUT, ticks(0.2), "tool", (SYSTEM,))
+            )
+            context += fresh + OUTPUT
+        drawn.append(plan)
+    return drawn
+
+
+async def replayed(url: str, name: str) -> Found:
+    programs = tuple(range(PROGRAMS))
+    address = EngineAddress(url, name=name)
+    async with open_engine(address) as engine, httpx2.AsyncClient(base_url=url) as client:
+        await engine.flush()
+        arrivals = ProgramList(1, programs, tuple(0.1 * n for n in programs))
+        together = await replay_live(plans(), engine, arrivals)
+        lost = 0
+        if engine.facts.info is not None:
+            snapshot = (await client.get("/agentrt/programs")).json()
+            lost = snapshot["totals"]["account"]["lost_tokens"]
+        await engine.flush()
+        one_at_a_time = RunSettings(concurrency=1)
+        alone = await replay_live(plans(), engine, ProgramList(2, programs), one_at_a_time)
+    assert not together.failures and not alone.failures
+    return Found(together, [output.cached_tokens for output in alone.outputs], lost)
+
+
+def options(policy: str) -> EngineOptions:
+    return engine_options(port=free_port(), policy=policy, kv_tokens=KV_TOKENS, dtype=DType.FLOAT32)
+
+
+@contextmanager
+def stock(folder: Path) -> Iterator[str]:
+    """SGLang as it is, with the attention and the arguments of ours."""
+    chosen = options("lru")
+    arguments = chosen.sglang_arguments()
+    at = arguments.index("--radix-cache-backend")
+    del arguments[at : at + 2]
+    command = [sys.executable, "-P", "-m", "agentrt_engine.sglang.launch", *arguments]
+    with Command(*command, folder=folder, HF_HUB_OFFLINE="1") as engine:
+        engine.until("The server is fired up and ready to roll!")
+        yield chosen.url
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
+    results = {}
+    with stock(tmp_path_factory.mktemp("stock")) as url:
+        results["stock"] = anyio.run(replayed, url, "stock")
+    for policy in ("lru", "guard"):
+        process = anyio.run(start_engine, options(policy))
+        try:
+            results[policy] = anyio.run(replayed, process.url, policy)
+        finally:
+            process.stop(grace_s=0.0)
+    return results
+
+
+@pytest.mark.parametrize("policy", ["lru", "guard"])
+def test_every_token_is_that_of_stock_sglang(found: dict[str, Found], policy: str) -> None:
+    assert first_differences(found["stock"].together.outputs, found[policy].together.outputs) == []
+
+
+def test_there_was_pressure(found: dict[str, Found]) -> None:
+    assert found["guard"].lost_tokens > 0
+    hits = {name: prefilled(each.together.outputs) for name, each in found.items()}
+    assert hits["guard"] < hits["stock"]
+
+
+def test_one_after_the_other_lru_finds_as_much_as_stock_sglang(found: dict[str, Found]) -> None:
+    assert found["lru"].one_by_one == found["stock"].one_by_one
+    assert any(found["stock"].one_by_one)
+
+
+def prefilled(outputs: list[TurnOutput]) -> int:
+    return sum(output.prompt_tokens - (output.cached_tokens or 0) for output in outputs)
