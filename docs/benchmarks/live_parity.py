@@ -145,7 +145,7 @@ def main(*, seed: list[int] | None = None, json: Path | None = None) -> None:
     table = Table("precision", "engines", title=f"{PROGRAMS * len(seeds)} programs of 7 turns each")
     for heading in ("equal programs", "first differences", "largest gap there"):
         table.add_column(heading, justify="right")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for dtype in (DType.FLOAT32, DType.BFLOAT16):
         outputs, prompts = anyio.run(generate, dtype, seeds)
         for name in ("lru", "guard"):
