@@ -147,6 +147,7 @@ READ = {
         "api_key",
         "admin_api_key",
         "dp_size",
+        "tp_size",
         "pp_size",
         "disaggregation_mode",
         "speculative_algorithm",

@@ -38,6 +38,7 @@ def make_cache(ctx: Any, flag: EngineFlag | None, hooks: SchedulerHooks) -> Prog
         policy, cache, capacity_tokens=allocator.size, costs=costs, limits=limits
     )
     cache.programs = hooks.programs = programs
+    hooks.alone = ctx.server_args.tp_size == 1
     return cache
 
 

@@ -33,16 +33,20 @@ _TAG = "agentrt_tag"
 class SchedulerHooks:
     """The hooks of one scheduler process.
 
-    `programs` is set by the factory of the radix cache, before the first request.
+    Both attributes are set by the factory of the radix cache, before the first request.
+
+    Attributes:
+        alone: there is no other tensor-parallel rank that must decide alike.
     """
 
     programs: ProgramScheduler
+    alone: bool
 
     def register(self) -> None:
         """Hook the scheduler of this process, should it become one."""
         for target, hook, kind in (
             (f"{_SCHEDULER}.init_request_dispatcher", self._answer_questions, HookType.AFTER),
-            (f"{_SCHEDULER}._poll_timeout_aborts", _send_tick, HookType.AFTER),
+            (f"{_SCHEDULER}._poll_timeout_aborts", self._send_tick, HookType.AFTER),
             (f"{_SCHEDULER}.process_input_requests", self._take_tick, HookType.BEFORE),
             (f"{_SCHEDULER}._create_generation_req", _tag, HookType.AFTER),
             (f"{_SCHEDULER}._add_request_to_queue", self._queued, HookType.AFTER),
@@ -61,6 +65,14 @@ class SchedulerHooks:
     def _answer_questions(self, _result: None, scheduler: Any) -> None:
         control = Control(self.programs, scheduler.max_running_requests)
         scheduler._request_dispatcher._mapping[Ask] = control.answer
+
+    def _send_tick(self, aborts: list[Any], _scheduler: Any) -> list[Any]:
+        """Only rank 0 comes here; what it adds reaches every rank with this step's requests."""
+        now = time.monotonic()
+        if self.alone:
+            self.programs.tick(now)
+            return aborts
+        return [*aborts, Tick(now=now)]
 
     def _take_tick(self, _scheduler: Any, recv_reqs: list[Any]) -> None:
         for at, message in enumerate(recv_reqs):
@@ -138,11 +150,6 @@ class SchedulerHooks:
             self.programs.meter.ran(Step(decoding=len(batch.reqs), kv_tokens=kv_tokens))
         elif mode.is_extend():
             self.programs.meter.ran(_prefill_step(batch))
-
-
-def _send_tick(aborts: list[Any], _scheduler: Any) -> list[Any]:
-    """Only rank 0 comes here; what it adds reaches every rank with this step's requests."""
-    return [*aborts, Tick(now=time.monotonic())]
 
 
 def _tag(req: Any, _scheduler: Any, recv_req: Any, *_args: Any, **_kwargs: Any) -> None:

@@ -17,6 +17,9 @@ from agentrt_engine.wire.identity import ProgramTag
 #: Tool of a pause of which nobody said what it is for.
 UNKNOWN_TOOL = ""
 
+#: How often silent programs are looked for, seconds.
+SWEEP_S = 1.0
+
 
 class Lifecycle:
     """Moves programs from one state to the next."""
@@ -26,6 +29,7 @@ class Lifecycle:
         self._leases = leases
         self._meter = meter
         self._paused: Callable[[Live], None] = lambda _live: None
+        self._sweep_s = 0.0
 
     def when_paused(self, then: Callable[[Live], None]) -> None:
         """Call this whenever a program begins to pause."""
@@ -184,9 +188,10 @@ class Lifecycle:
         state = self._state
         state.now = max(now, state.now)
         self._leases.expire()
-        silent_s = state.now - state.limits.idle_s
-        for live in list(_silent(state, silent_s)):
-            self.end(live, End.IDLE)
+        if state.now >= self._sweep_s:
+            self._sweep_s = state.now + SWEEP_S
+            for live in _silent(state, state.now - state.limits.idle_s):
+                self.end(live, End.IDLE)
 
     def _adopted(self, live: Live, tag: ProgramTag) -> None:
         if tag.parent_id is None:
