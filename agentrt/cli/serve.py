@@ -15,6 +15,7 @@ from agentrt.cli.options import DeviceChoice, JsonTarget, PolicyName
 from agentrt.embedded import API_KEY_VARIABLE
 from agentrt.errors import EngineLost
 from agentrt_engine.policy import DEFAULT_POLICY
+from agentrt_engine.sglang.flag import IDLE_S, LEASE_SHARE
 from agentrt_engine.sglang.options import LOOPBACK, DType, EngineOptions, engine_options
 from agentrt_engine.sglang.running import RunningEngine, announced
 from agentrt_engine.sglang.server import EngineProcess, ending, free_port, start_engine
@@ -42,8 +43,8 @@ def serve(
     profile: str | None = None,
     learned: Path | None = None,
     learn: bool = True,
-    lease_share: float = 0.95,
-    idle_timeout: float = 1800.0,
+    lease_share: float = LEASE_SHARE,
+    idle_timeout: float = IDLE_S,
     json: JsonTarget = None,
 ) -> int:
     """Start SGLang with the agentrt plug-in and serve until Ctrl-C.

@@ -30,6 +30,12 @@ OWNED_VARIABLE = "AGENTRT_OWNED"
 #: The keys that requests must bear, one per line; SGLang itself runs with the first.
 API_KEY_VARIABLE = "AGENTRT_ENGINE_API_KEY"
 
+#: Usual share of the KV memory that leases may hold.
+LEASE_SHARE = 0.95
+
+#: Usual time after which a program that pauses has ended, seconds.
+IDLE_S = 1800.0
+
 #: Exit code of an engine process that found the plug-in inactive although the flag is set.
 PLUGIN_INACTIVE_EXIT = 78
 
@@ -53,8 +59,8 @@ class EngineFlag(msgspec.Struct, frozen=True):
     keys: int = 1
     profile: str | None = None
     learned: str | None = None
-    lease_share: float = 0.95
-    idle_s: float = 1800.0
+    lease_share: float = LEASE_SHARE
+    idle_s: float = IDLE_S
 
     def environment(self) -> dict[str, str]:
         """The variable to add to the engine's environment."""

@@ -13,7 +13,7 @@ from agentrt_engine.errors import SettingError
 from agentrt_engine.loopback import is_loopback
 from agentrt_engine.models.folder import resolve_model
 from agentrt_engine.policy import DEFAULT_POLICY, make_live_policy
-from agentrt_engine.sglang.flag import CACHE_BACKEND, EngineFlag
+from agentrt_engine.sglang.flag import CACHE_BACKEND, IDLE_S, LEASE_SHARE, EngineFlag
 from agentrt_engine.simulated.profile import load_profile
 
 CPU_ATTENTION_BACKEND = "agentrt_cpu"
@@ -66,8 +66,8 @@ class EngineOptions:
     api_keys: tuple[str, ...] = ()
     profile: str | None = None
     learned: Path | None = None
-    lease_share: float = 0.95
-    idle_s: float = 1800.0
+    lease_share: float = LEASE_SHARE
+    idle_s: float = IDLE_S
 
     @property
     def api_key(self) -> str | None:
@@ -163,8 +163,8 @@ def engine_options(
     profile: str | None = None,
     learned: Path | None = None,
     learn: bool = False,
-    lease_share: float = 0.95,
-    idle_s: float = 1800.0,
+    lease_share: float = LEASE_SHARE,
+    idle_s: float = IDLE_S,
 ) -> EngineOptions:
     """Options with everything left open filled in for this machine.
 

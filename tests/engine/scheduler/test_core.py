@@ -72,7 +72,7 @@ class Chaos:
         elif what == 2:
             loop.step(draw.choice([0.0, -5.0, 3600.0, 60.0]))
         elif what == 3:
-            for live in loop.programs.state.table.owners(draw.choice("abcdefgh")):
+            for live in loop.programs.state.table.called(draw.choice("abcdefgh")):
                 loop.programs.lifecycle.end(live, End.SESSION)
         else:
             loop.programs.hints.apply(OwnedHint(draw.choice(["", "k1"]), self._hint()))

@@ -36,9 +36,9 @@ def registry_of(snapshot: EngineSnapshot) -> CollectorRegistry:
 
 def _gauges(now: EngineSnapshot) -> Iterator[Metric]:
     kv = {
-        "free": now.kv_tokens - now.leased_tokens - _running_tokens(now),
+        "free": now.free_tokens,
         "leased": now.leased_tokens,
-        "running": _running_tokens(now),
+        "running": now.kv_tokens - now.free_tokens - now.leased_tokens,
     }
     turns = {"running": now.running, "waiting": now.waiting}
     yield _gauge("agentrt_kv_tokens", "KV cache, tokens, by what holds them", "kind", kv)
@@ -50,10 +50,6 @@ def _gauges(now: EngineSnapshot) -> Iterator[Metric]:
         "Price of KV memory: engine seconds saved per token-second",
         value=now.price,
     )
-
-
-def _running_tokens(now: EngineSnapshot) -> int:
-    return now.kv_tokens - now.free_tokens - now.leased_tokens
 
 
 def _counters(now: EngineSnapshot) -> Iterator[Metric]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -88,9 +87,10 @@ class SchedulerHooks:
         queue = scheduler.waiting_queue
         if tag is None or turn_of(req) is not None or not queue or queue[-1] is not req:
             return  # a health check, a retracted request, or one that was turned away
-        prompt = array("q", req.origin_input_ids)
         limit = req.sampling_params.max_new_tokens
-        setattr(req, TURN, self.programs.lifecycle.arrived(tag, prompt, limit, req.rid))
+        setattr(
+            req, TURN, self.programs.lifecycle.arrived(tag, req.origin_input_ids, limit, req.rid)
+        )
 
     def _aborted(self, _result: None, _scheduler: Any, req: Any) -> None:
         turn = turn_of(req)
@@ -101,8 +101,8 @@ class SchedulerHooks:
     def _session_closed(self, _result: None, _scheduler: Any, recv_req: Any) -> None:
         # The request does not say whose session it is, so with several keys it ends nothing.
         if self.programs.state.limits.keys <= 1:
-            for owner in self.programs.state.table.owners(recv_req.session_id):
-                self.programs.lifecycle.end(owner, End.SESSION)
+            for live in self.programs.state.table.called(recv_req.session_id):
+                self.programs.lifecycle.end(live, End.SESSION)
 
     # Rounds.
 

@@ -143,7 +143,7 @@ class ProgramTable:
         """A program by the name its client gave it."""
         return self._recent.get(_key(owner, program_id))
 
-    def owners(self, program_id: str) -> list[Live]:
+    def called(self, program_id: str) -> list[Live]:
         """The programs of that name, whoever they belong to."""
         return [live for live in self if live.program_id == program_id]
 

@@ -143,8 +143,8 @@ class Room:
     def _worth_another(self, *, some: bool) -> bool:
         """Whether the policy may answer otherwise: it saw some only, or counts were wrong."""
         state = self._state
-        most = MEASURED if state.in_batch else len(state.idle)
-        changed = state.idle.measure_some(most)
+        idle = state.idle
+        changed = idle.measure_some(MEASURED) if state.in_batch else idle.measure_all()
         return (some or changed) and self._time_for_all()
 
     def _time_for_all(self) -> bool:

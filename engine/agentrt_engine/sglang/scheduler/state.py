@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from agentrt_engine.policy import Context, Costs, Policy, Program, Turn
+from agentrt_engine.sglang.flag import IDLE_S, LEASE_SHARE
 from agentrt_engine.sglang.scheduler.idle_kv import IdleKv
 from agentrt_engine.sglang.scheduler.programs import Live, LiveTurn, ProgramTable
 from agentrt_engine.sglang.scheduler.tree import Tree
@@ -29,10 +30,10 @@ class Limits:
         idle_s: a program that pauses for longer has ended.
     """
 
-    lease_share: float = 0.95
+    lease_share: float = LEASE_SHARE
     keys: int = 1
     pin_s: float = 300.0
-    idle_s: float = 1800.0
+    idle_s: float = IDLE_S
 
     def priority(self, asked: float) -> float:
         """The priority a client gets. With several keys nobody gets before programs of others."""
