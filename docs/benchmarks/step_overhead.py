@@ -4,7 +4,8 @@
 
 Engines of stock SGLang, `lru` and `guard` stand side by side and are measured in turn under the
 same load: 16 requests run, as many as may, 200 wait, and 1,000 programs pause whose KV `guard`
-holds; it has to take some of it when a request ends and the next one starts.
+holds; it has to take some of it when a request ends and the next one starts. Every round has new
+processes, since one may be 10 % faster than another by chance.
 Measured is the time between two runs of the model in the scheduler process (`step_probe`), by the
 wall clock and by the CPU clock of its thread, which other processes do not disturb. The model is
 cut to its first few layers, so that a decode step takes about as long as one on a GPU
@@ -93,7 +94,7 @@ def main(
     """Measure and print the table.
 
     Args:
-        rounds: how often each server is measured.
+        rounds: how often each server is started and measured.
         seconds: of one measurement.
         layers: of the model.
         seed: of prompts and order.
@@ -102,13 +103,13 @@ def main(
     """
     rng = random.Random(seed)
     found = {name: Samples([], [], [], [], {}) for name in servers}
-    with ExitStack() as running:
-        folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
-        engines = {}
-        for name in servers:
-            say(f"{name}: start")
-            engines[name] = running.enter_context(measured_engine(name, folder / name, layers))
-        for index in range(rounds):
+    for index in range(rounds):
+        with ExitStack() as running:
+            folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
+            engines = {}
+            for name in servers:
+                say(f"round {index + 1}: start {name}")
+                engines[name] = running.enter_context(measured_engine(name, folder / name, layers))
             for name in rng.sample(list(engines), len(engines)):
                 say(f"round {index + 1}: {name}")
                 anyio.run(measure, engines[name], folder / name, seconds, rng, found[name])

@@ -114,6 +114,8 @@ class Demand:
         self._order: list[Standing] = []
         self._tokens: list[float] = []
         self._open: list[int] = []
+        self._all_tokens = 0.0
+        self._all_open = 0
         # To be looked at in the next round: what changed, and what may not hold any more.
         self._changed: dict[Program, Standing] = {}
         self._doubted: dict[Program, Standing] = {}
@@ -157,6 +159,8 @@ class Demand:
         self._forget(standing)
         self._changed.pop(program, None)
         at = bisect_left(self._places, standing.place)
+        self._all_tokens -= standing.tokens
+        self._all_open -= standing.open_output
         del self._places[at], self._order[at], self._tokens[at], self._open[at]
         self._tidy()
 
@@ -244,12 +248,14 @@ class Demand:
     def _first_beyond(self, room: float, output_tokens: float) -> int | None:
         """The first position, but not 0, up to which programs need more than the room."""
         tokens, unknown = self._tokens, self._open
-        if sum(tokens) + output_tokens * sum(unknown) <= room:
+        if self._all_tokens + output_tokens * self._all_open <= room:
             return None
         needed = 0.0
         for start in range(0, len(tokens), STRIDE):
             end = start + STRIDE
-            stride = sum(tokens[start:end]) + output_tokens * sum(unknown[start:end])
+            stride = sum(tokens[start:end])
+            if self._all_open:
+                stride += output_tokens * sum(unknown[start:end])
             if needed + stride <= room:
                 needed += stride
                 continue
@@ -324,6 +330,8 @@ class Demand:
 
     def _needs(self, standing: Standing, tokens: float, open_output: int) -> None:
         if (standing.tokens, standing.open_output) != (tokens, open_output):
+            self._all_tokens += tokens - standing.tokens
+            self._all_open += open_output - standing.open_output
             standing.tokens, standing.open_output = tokens, open_output
             at = bisect_left(self._places, standing.place)
             self._tokens[at], self._open[at] = tokens, open_output

@@ -14,13 +14,12 @@ import msgspec
 
 from agentrt_engine.errors import AgentrtError
 from agentrt_engine.wire.hints import MAX_HINTS, MAX_NAME, Hint, HintKind
-from agentrt_engine.wire.identity import is_name
+from agentrt_engine.wire.identity import MAX_TURNS, is_name
 
 MAX_QUANTILES = 16
 
 #: Longest time that is understood, seconds: a year.
 MAX_SECONDS = 366 * 86_400.0
-MAX_TURNS = 1_000_000
 MAX_PRIORITY = 1e9
 
 _OUTCOMES = ("finished", "failed", "timed_out", "cancelled")

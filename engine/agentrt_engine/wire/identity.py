@@ -6,7 +6,6 @@ NVIDIA Dynamo, Claude Code, Codex); ours come first.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -42,9 +41,10 @@ PARENT_HEADERS = (
 FINAL_HEADERS = (FINAL, DYNAMO_FINAL)
 
 #: Turns a program may be said to take; more is no help, and IPC carries no integer of any size.
-_TURNS = range(1, 1_000_000)
+MAX_TURNS = 1_000_000
 
 _T = TypeVar("_T")
+_N = TypeVar("_N", bound=float)
 
 #: Key under which `ProgramTag` travels in SGLang's free-form `custom_params`.
 CUSTOM_PARAMS_KEY = "agentrt"
@@ -154,17 +154,17 @@ def merge(owner: str, *sources: ProgramTag | None) -> ProgramTag:
 def _usable(tag: ProgramTag) -> ProgramTag:
     """The tag without values that mean nothing."""
 
-    def finite(number: float | None, least: float) -> float | None:
-        return number if number is not None and least <= number < math.inf else None
+    def within(number: _N | None, least: float, most: float = sys.float_info.max) -> _N | None:
+        return number if number is not None and least <= number <= most else None
 
     return msgspec.structs.replace(
         tag,
         program_id=tag.program_id if is_name(tag.program_id) else "",
         parent_id=tag.parent_id if is_name(tag.parent_id) else None,
         agent=tag.agent if is_name(tag.agent) else None,
-        max_turns=tag.max_turns if tag.max_turns in _TURNS else None,
-        remaining_s=finite(tag.remaining_s, 0.0),
-        priority=finite(tag.priority, -sys.float_info.max),
+        max_turns=within(tag.max_turns, 1, MAX_TURNS),
+        remaining_s=within(tag.remaining_s, 0.0),
+        priority=within(tag.priority, -sys.float_info.max),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from starlette.testclient import TestClient
 
 from agentrt_engine.wire.body_identity import tag_from_body
 from agentrt_engine.wire.identity import (
+    MAX_TURNS,
     PARENT_HEADERS,
     PROGRAM_HEADERS,
     ProgramTag,
@@ -79,6 +81,14 @@ def test_nobody_names_the_owner_but_the_key() -> None:
     assert merge("", ProgramTag("a", owner="another")).owner == ""
 
 
+def test_every_request_can_afford_it() -> None:
+    began = time.perf_counter()
+    for _ in range(100):
+        merge("", ProgramTag("a"), None, None)
+
+    assert time.perf_counter() - began < 0.1  # 1 ms each; it takes a few µs
+
+
 def test_a_program_is_not_its_own_parent() -> None:
     assert merge("", ProgramTag("a", parent_id="a")).parent_id is None
 
@@ -106,7 +116,7 @@ def test_what_means_nothing_is_left_out(
     assert tag.program_id in ("", program_id)
     assert len(tag.program_id) <= 256 and tag.program_id.isprintable()
     assert tag.agent is None or 0 < len(tag.agent) <= 256
-    assert tag.max_turns is None or 1 <= tag.max_turns < 1_000_000
+    assert tag.max_turns is None or 1 <= tag.max_turns <= MAX_TURNS
     assert tag.remaining_s is None or 0 <= tag.remaining_s < float("inf")
     assert tag.priority is None or abs(tag.priority) < float("inf")
 

@@ -88,7 +88,7 @@ class Lifecycle:
         state, turn = self._state, live_turn.turn
         self._left_batch(live_turn)
         turn.preempted = True
-        live_turn.placed = False
+        live_turn.rank = None
         turn.queued_s = state.now
         turn.prompt_tokens = live_turn.prompt + generated
         state.queued[live_turn] = None

@@ -84,7 +84,7 @@ class LiveTurn:
         final: it is its program's last.
         prefilled: tokens of its prompt that were not in the cache when it started.
         again: of them, those that had been in the cache.
-        placed: its rank was counted when the queue was last sorted.
+        rank: its place in the queue; None where the queue was not sorted since it came.
         share_mark: what a turn that decodes all the time was charged until it began to.
     """
 
@@ -95,7 +95,7 @@ class LiveTurn:
     running: bool = False
     prefilled: int = 0
     again: int = 0
-    placed: bool = False
+    rank: tuple[float, ...] | None = None
     share_mark: float = 0.0
 
     @property

@@ -21,7 +21,7 @@ MEASURED = 8
 
 #: With more idle contexts than that a policy is offered so many: half of them those held for
 #: longest, half those of the programs that arrived last.
-OFFERED = 48
+OFFERED = 16
 
 #: How often at most all of them are offered while something runs, seconds.
 ALL_EVERY_S = 0.25

@@ -51,21 +51,24 @@ class Rounds:
         Where ranks stay the same only what was added at the end since the last time moves.
         """
         state = self._state
-        now, rank_of = state.now, state.policy.rank
 
         def rank(request: Request) -> tuple[float, ...]:
             turn = turn_of(request)
-            return _FIRST if turn is None else (0.0, *rank_of(now, turn.turn))
+            if turn is None:
+                return _FIRST
+            if turn.rank is None:
+                turn.rank = (0.0, *state.policy.rank(state.now, turn.turn))
+            return turn.rank
 
         if not state.policy.ranks_are_fixed or self._ranks_version != state.ranks_version:
             self._ranks_version = state.ranks_version
+            for turn in filter(None, map(turn_of, queue)):
+                turn.rank = None
             queue.sort(key=rank)
             return
         added: list[Request] = []
-        while queue and ((turn := turn_of(queue[-1])) is None or not turn.placed):
+        while queue and ((turn := turn_of(queue[-1])) is None or turn.rank is None):
             added.append(queue.pop())
-            if turn is not None:
-                turn.placed = True
         for request in reversed(added):
             insort(queue, request, key=rank)
 

@@ -13,7 +13,7 @@ from agentrt_engine.sglang.scheduler.tree import Tree
 from agentrt_engine.wire.programs import Totals
 
 #: Programs that a policy may look at anew in a round: a scheduler step has little time.
-LOOKS = 8.0
+LOOKS = 2.0
 
 #: Priorities lie between its negative and it.
 MAX_PRIORITY = 10.0
