@@ -75,8 +75,8 @@ class LiveOptions:
     hints: Annotated[
         HintMode | None,
         Parameter(
-            help="What engines are told: nothing, ends of programs, or also starts and ends of "
-            "tools; by default tools where our plug-in answers."
+            help="What engines are told besides identity: nothing, or starts and ends of tools; "
+            "by default tools where our plug-in answers."
         ),
     ] = None
     timeout: Annotated[

@@ -171,7 +171,7 @@ def test_every_file_is_made(server: LiveServer, other: LiveServer) -> None:
 def test_the_command_in_the_result_repeats_it(
     capsys: pytest.CaptureFixture[str], server: LiveServer
 ) -> None:
-    options = ["--scale-tokens", "0.5", "--pause-cap", "1", "--flush", "--hints", "ends"]
+    options = ["--scale-tokens", "0.5", "--pause-cap", "1", "--flush", "--hints", "tools"]
     found = document(capsys, "--engine", server.url, *options, "--seed", "3", "-n", "4")
     command = found["settings"]["command"].split()
     assert run([*command[1:], "--json", "-"]) == 0

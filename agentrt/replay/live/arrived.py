@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+import anyio
+
 from agentrt.replay.live.alone import Work
 from agentrt_engine.outcome import ProgramOutcome
 from agentrt_engine.simulated.workload import ProgramPlan
@@ -22,6 +24,7 @@ class Arrived:
         index: into the outcomes of the run.
         wire_id: its id on the wire, which no other program of any run has.
         context: prompt and output of its last turn.
+        hinting: held while a hint of it is sent: they go one after the other, in order.
     """
 
     plan: ProgramPlan
@@ -31,6 +34,7 @@ class Arrived:
     parent: Arrived | None
     work: Work = field(default_factory=Work)
     context: list[int] = field(default_factory=list)
+    hinting: anyio.Lock = field(default_factory=anyio.Lock)
 
     @property
     def name(self) -> str:

@@ -133,7 +133,7 @@ class _Driver:
                     program.outcome.end_s = end
         except RequestFailed as error:
             self._tally.failed(program, number, str(error))
-        self._hinting.ended(program)
+            self._hinting.failed(program)
         return program.outcome.end_s is not None
 
     def _arrived(self, plan: ProgramPlan, due: float, parent: Arrived | None) -> Arrived:

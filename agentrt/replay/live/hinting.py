@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import anyio
 from anyio.abc import TaskGroup
 
 from agentrt.replay.live.arrived import Arrived
@@ -29,8 +28,6 @@ class Hinting:
         self._mode = mode
         self._group = group
         self._result = result
-        # Hints of one program go one after the other, in order.
-        self._locks: dict[Arrived, anyio.Lock] = {}
 
     def tool_started(self, program: Arrived, tool: str) -> None:
         """The program waits for a tool from now on."""
@@ -42,20 +39,16 @@ class Hinting:
         if self._mode is HintMode.TOOLS:
             self._send(program, Hint(program.wire_id, HintKind.TOOL_FINISHED, tool=tool[:MAX_NAME]))
 
-    def ended(self, program: Arrived) -> None:
-        """It has no more turns."""
-        if self._mode is not HintMode.NONE:
+    def failed(self, program: Arrived) -> None:
+        """It ends here. The last turn of one that does not says so by itself."""
+        if self._mode is HintMode.TOOLS:
             self._send(program, Hint(program.wire_id, HintKind.ENDED))
 
     def _send(self, program: Arrived, hint: Hint) -> None:
-        lock = self._locks.setdefault(program, anyio.Lock())
-
         async def send() -> None:
-            async with lock:
+            async with program.hinting:
                 self._result.hints += 1
                 if not await self._engine.hint(hint):
                     self._result.refused_hints += 1
-            if hint.kind is HintKind.ENDED:
-                del self._locks[program]
 
         self._group.start_soon(send)

@@ -14,9 +14,7 @@ class HintMode(StrEnum):
     """What an engine is told of its programs besides their identity."""
 
     NONE = "none"
-    #: When a program has ended.
-    ENDS = "ends"
-    #: Also when its tools start and finish.
+    #: When tools start and finish, and when a program ends before its last turn.
     TOOLS = "tools"
 
 
