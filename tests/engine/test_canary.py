@@ -25,7 +25,6 @@ HOOKED = {
     f"{_SCHEDULER}._create_generation_req": ["self", "recv_req"],
     f"{_SCHEDULER}._add_request_to_queue": ["self", "req"],
     f"{_SCHEDULER}._release_aborted_request": ["self", "req"],
-    f"{_SCHEDULER}.close_session": ["self", "recv_req"],
     f"{_SCHEDULER}.get_new_batch_prefill": ["self", "running_batch"],
     f"{_SCHEDULER}.get_prefill_adder_class": ["self"],
     f"{_SCHEDULER}.process_batch_result": ["self", "batch", "result"],

@@ -158,6 +158,11 @@ class FakeEngine:
         for chunk in chunks:
             yield chunk
 
+    async def close_session(self, request: Request) -> Response:
+        """Refuses as SGLang does what has no id."""
+        known = isinstance(await request.json(), dict)
+        return Response(status_code=200 if known else 422)
+
     async def health(self, _request: Request) -> Response:
         """A probe."""
         return JSONResponse({})
@@ -169,6 +174,7 @@ class FakeEngine:
         return Starlette(
             routes=[
                 *(Route(path, self.generate, methods=["POST"]) for path in generating),
+                Route("/close_session", self.close_session, methods=["POST"]),
                 Route("/health", self.health),
                 Mount("/metrics", make_asgi_app(registry=self.registry)),
             ]

@@ -72,8 +72,9 @@ class Chaos:
         elif what == 2:
             loop.step(draw.choice([0.0, -5.0, 3600.0, 60.0]))
         elif what == 3:
-            for live in loop.programs.state.table.called(draw.choice("abcdefgh")):
-                loop.programs.lifecycle.end(live, End.SESSION)
+            name = draw.choice("abcdefgh")
+            for live in [each for each in loop.programs.state.table if each.program_id == name]:
+                loop.programs.lifecycle.end(live, End.HINT)
         else:
             loop.programs.hints.apply(OwnedHint(draw.choice(["", "k1"]), self._hint()))
             loop.check()

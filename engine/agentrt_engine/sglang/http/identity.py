@@ -12,9 +12,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from agentrt_engine.sglang.http.body import read_body
 from agentrt_engine.sglang.http.scope import (
     App,
-    Message,
     Receive,
     Scope,
     Send,
@@ -79,7 +79,7 @@ class IdentityMiddleware:
         tag = tag_from_headers(headers)
         body = None
         if not tag.program_id and _has_body(scope, headers):
-            content, receive = await _read(receive)
+            content, receive = await read_body(receive)
             body = tag_from_body(content)
         token = _current.set(Identity(owner_of(scope), tag, body))
         try:
@@ -106,20 +106,3 @@ def _has_body(scope: Scope, headers: dict[str, str]) -> bool:
         and path_of(scope) in _BODIES
         and headers.get("content-encoding", "identity") == "identity"
     )
-
-
-async def _read(receive: Receive) -> tuple[bytes, Receive]:
-    """A whole body, and a channel that gives what was read once more."""
-    chunks: list[bytes] = []
-    messages: list[Message] = []
-    while True:
-        message = await receive()
-        messages.append(message)
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            break
-
-    async def again() -> Message:
-        return messages.pop(0) if messages else await receive()
-
-    return b"".join(chunks), again

@@ -19,6 +19,7 @@ from agentrt_engine.sglang.http.learned_keeper import LearnedKeeper, LearnedMidd
 from agentrt_engine.sglang.http.metrics import MetricsMiddleware
 from agentrt_engine.sglang.http.program_routes import ProgramRoutes
 from agentrt_engine.sglang.http.scope import App, Receive, Scope, Send, path_of
+from agentrt_engine.sglang.http.session_end import SessionEndMiddleware
 from agentrt_engine.sglang.http.tool_watch import HintingPrograms, ToolWatchMiddleware
 from agentrt_engine.wire.control import LEARNED_PATH
 from agentrt_engine.wire.hints import HINTS_PATH
@@ -45,6 +46,7 @@ def extend(
     def build_outermost() -> Any:
         """SGLang adds its check of the key later than this, and ours must come before it."""
         stack: App = ToolWatchMiddleware(build(), channel, hinting)
+        stack = SessionEndMiddleware(stack, channel)
         stack = MetricsMiddleware(IdentityMiddleware(stack), channel)
         if keeper is not None:
             stack = LearnedMiddleware(stack, keeper)

@@ -17,7 +17,6 @@ from agentrt_engine.sglang.scheduler.adder import program_adder
 from agentrt_engine.sglang.scheduler.control import Control
 from agentrt_engine.sglang.scheduler.core import ProgramScheduler
 from agentrt_engine.sglang.scheduler.meter import Step
-from agentrt_engine.sglang.scheduler.programs import End
 from agentrt_engine.sglang.scheduler.radix_cache import TURN, turn_of
 from agentrt_engine.wire.identity import ProgramTag, tag_from_custom_params
 
@@ -50,7 +49,6 @@ class SchedulerHooks:
             (f"{_SCHEDULER}._create_generation_req", _tag, HookType.AFTER),
             (f"{_SCHEDULER}._add_request_to_queue", self._queued, HookType.AFTER),
             (f"{_SCHEDULER}._release_aborted_request", self._aborted, HookType.AFTER),
-            (f"{_SCHEDULER}.close_session", self._session_closed, HookType.AFTER),
             (f"{_SCHEDULER}.get_new_batch_prefill", self._round, HookType.AROUND),
             (f"{_SCHEDULER}.get_prefill_adder_class", _adder, HookType.AFTER),
             (f"{_SCHEDULER}.process_batch_result", self._ran, HookType.AFTER),
@@ -97,12 +95,6 @@ class SchedulerHooks:
         if turn is not None and not turn.running:
             setattr(req, TURN, None)
             self.programs.lifecycle.aborted(turn)
-
-    def _session_closed(self, _result: None, _scheduler: Any, recv_req: Any) -> None:
-        # The request does not say whose session it is, so with several keys it ends nothing.
-        if self.programs.state.limits.keys <= 1:
-            for live in self.programs.state.table.called(recv_req.session_id):
-                self.programs.lifecycle.end(live, End.SESSION)
 
     # Rounds.
 

@@ -24,7 +24,6 @@ class End(StrEnum):
 
     FINAL = "final"
     HINT = "hint"
-    SESSION = "session"
     IDLE = "idle"
     ABORTED = "aborted"
     EVICTED = "evicted"
@@ -142,10 +141,6 @@ class ProgramTable:
     def find(self, owner: str, program_id: str) -> Live | None:
         """A program by the name its client gave it."""
         return self._recent.get(_key(owner, program_id))
-
-    def called(self, program_id: str) -> list[Live]:
-        """The programs of that name, whoever they belong to."""
-        return [live for live in self if live.program_id == program_id]
 
     def identify(
         self, tag: ProgramTag, prompt: array[int], request_id: str, now: float
