@@ -31,7 +31,7 @@ check: $(VENV)/installed-dev ## Lint, format, types and import rules
 	MYPYPATH=docs/benchmarks $(BIN)/mypy docs/benchmarks/*.py
 	$(BIN)/lint-imports
 
-bench-live: $(VENV)/installed-dev engine model ## Stock SGLang against guard, live (an hour, machine idle)
+bench-live: $(VENV)/installed-dev engine model ## Stock SGLang against guard, live (two hours, machine idle)
 	$(BIN)/python docs/benchmarks/live_cpu.py --json docs/benchmarks/live_cpu.json
 
 # Both look for themselves whether anything is to be done, in less than a second.

@@ -6,7 +6,7 @@ Engines with the same model, attention backend and arguments: stock SGLang (fcfs
 lpm, ours with `guard` and with the best static cap, and both stock and `guard` with KV memory for
 everything. All are up at once; only one gets requests at a time, and an idle engine sleeps. Every
 engine gets the programs of every seed, one engine after the other, another one first each time.
-Nothing else should compute on the machine meanwhile. Takes an hour; `--part` runs a piece.
+Nothing else should compute on the machine meanwhile. Takes two hours; `--part` runs a piece.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from agentrt.calibrate.probe import connected
 from agentrt.calibrate.profile_file import make_profile
 from agentrt.calibrate.session import Session
 from agentrt.calibrate.sizes import USUAL
+from agentrt.calibrate.work import Measurement
 from agentrt.replay.live import (
     EngineAddress,
     LiveEngine,
@@ -57,6 +58,9 @@ PLENTY = 32_768
 #: SGLang's own for this engine.
 CHUNK_TOKENS = 4_096
 
+#: Of SmolLM2-135M in bf16.
+KV_BYTES_PER_TOKEN = 23_040
+
 CAPS = (2, 3, 4, 5, 6)
 
 #: Seed on which the cap is chosen; the runs that count have others.
@@ -72,6 +76,8 @@ class Part(StrEnum):
 
     #: JCT and prefill under every engine, and with plentiful KV.
     JCT = "jct"
+    #: More pairs with plentiful KV, where the difference is smaller than the noise of a few.
+    PLENTIFUL = "plentiful"
     #: Throughput and hit rate against the number of active programs.
     CLIFF = "cliff"
     #: The simulator with the profile that was measured on these engines.
@@ -94,14 +100,19 @@ GUARD = Column("guard", "guard")
 BOUND = Column("stock, plentiful KV", None, PLENTY)
 FREE_GUARD = Column("guard, plentiful KV", "guard", PLENTY)
 
+#: Policies of the simulator and the engines that run the same.
+SIMULATED = {"lru": STOCK.name, "guard": GUARD.name, "lpm": LPM.name}
+
 
 @dataclass(slots=True)
 class Results:
     """Everything measured so far."""
 
     runs: list[dict[str, Any]] = field(default_factory=list)
+    plentiful: list[dict[str, Any]] = field(default_factory=list)
     cliff: list[dict[str, Any]] = field(default_factory=list)
     profile: dict[str, Any] = field(default_factory=dict)
+    beside: list[dict[str, Any]] = field(default_factory=list)
     simulated: list[dict[str, Any]] = field(default_factory=list)
     cap: int | None = None
 
@@ -129,13 +140,13 @@ def entry(column: str, seed: int, repeat: int, found: LiveRun) -> dict[str, Any]
 async def in_turns(
     engines: dict[str, LiveEngine],
     seeds: Sequence[int],
-    repeats: int,
+    repeats: Sequence[int],
     results: list[dict[str, Any]],
 ) -> None:
     """All engines on all seeds, one after the other, another one first each time."""
     names = list(engines)
     number = 0
-    for repeat in range(1, repeats + 1):
+    for repeat in repeats:
         for seed in seeds:
             plans, programs = draw(seed)
             for place in range(len(names)):
@@ -155,7 +166,7 @@ async def best_cap(measured: list[dict[str, Any]]) -> int:
         async with AsyncExitStack() as clients:
             columns = [Column(f"cap {cap}", f"static-cap:programs={cap}") for cap in CAPS]
             engines = await opened(columns, processes, clients)
-            await in_turns(engines, CAP_SEEDS, 1, measured)
+            await in_turns(engines, CAP_SEEDS, [1], measured)
     return min(
         CAPS,
         key=lambda cap: fmean(r["jct_mean_s"] for r in measured if r["engine"] == f"cap {cap}"),
@@ -192,7 +203,16 @@ async def measure_jct(seeds: Sequence[int], repeats: int, results: Results) -> N
         async with AsyncExitStack() as clients:
             columns = [STOCK, GUARD, BOUND, FREE_GUARD, LPM, cap]
             engines = await opened(columns, processes, clients)
-            await in_turns(engines, seeds, repeats, results.runs)
+            await in_turns(engines, seeds, range(1, repeats + 1), results.runs)
+
+
+async def measure_plentiful(seeds: Sequence[int], repeats: int, results: Results) -> None:
+    """Twice as many pairs again with plentiful KV, with other token ids."""
+    with ExitStack() as processes:
+        async with AsyncExitStack() as clients:
+            engines = await opened([BOUND, FREE_GUARD], processes, clients)
+            others = range(repeats + 1, 3 * repeats + 1)
+            await in_turns(engines, seeds, others, results.plentiful)
 
 
 async def measure_cliff(results: Results) -> None:
@@ -213,53 +233,70 @@ async def measure_cliff(results: Results) -> None:
                     say(row)
 
 
-async def measure_profile(results: Results) -> Costs:
-    """What a step of this engine costs, measured from outside."""
-    with engine(None, kv_tokens=PLENTY, max_running=MAX_RUNNING) as started:
-        async with connected(started.url, None, None) as (target, facts):
-            session = Session(target, facts, USUAL)
-            measurements = await session.measure()
-            await target.clean(session.programs)
-    fit = fit_costs(measurements)
-    profile = make_profile(
-        fit, name="live-cpu", title=facts.title, source="", kv_bytes_per_token=23_040
-    )
-    found = quality(fit, measurements)
-    results.profile = {
-        **msgspec.to_builtins(profile),
-        "request_ms": 1000 * fit.request_s,
-        "median_error": found.median,
-        "worst_error": found.worst,
-    }
-    return profile.costs()
-
-
 async def measure_simulated(seeds: Sequence[int], results: Results) -> None:
-    """The same programs on a simulated engine with the measured profile."""
+    """Live runs with measurements of the engine between them, and the same runs simulated.
+
+    The speed of a machine drifts by more than the simulator is off, so both are of one time.
+    """
+    measured: list[Measurement] = []
+    with ExitStack() as processes:
+        async with AsyncExitStack() as clients:
+            engines = await opened([STOCK, GUARD, LPM], processes, clients)
+            idle = processes.enter_context(engine(None, kv_tokens=PLENTY, max_running=MAX_RUNNING))
+            measured += await measure_costs(idle.url)
+            for repeat in (1, 2):
+                half = seeds[len(seeds) // 2 :] if repeat == 2 else seeds[: len(seeds) // 2]
+                await in_turns(engines, half, [repeat], results.beside)
+                measured += await measure_costs(idle.url)
     settings = EngineSettings(
-        costs=await measure_profile(results),
+        costs=fitted_costs(measured, results),
         kv_tokens=KV_TOKENS,
         chunk_tokens=CHUNK_TOKENS,
         max_running=MAX_RUNNING,
         page=1,
     )
-    for policy in ("lru", "guard", "lpm"):
+    for policy in SIMULATED:
         for seed in seeds:
-            plans, programs = draw(seed)
-            outcome = run_one(
-                Simulation(plans, settings), Run(policy, programs), lambda _done: None
-            )
-            jcts = [program.jct_s for program in outcome.programs if program.jct_s is not None]
-            hits = sum(program.hit_tokens for program in outcome.programs)
-            could = sum(program.reusable_tokens for program in outcome.programs)
-            results.simulated.append(
-                {
-                    "policy": policy,
-                    "seed": seed,
-                    "jct_mean_s": fmean(jcts),
-                    "hit_rate": hits / could,
-                }
-            )
+            results.simulated.append(simulated(policy, seed, settings))
+
+
+async def measure_costs(url: str) -> list[Measurement]:
+    """What steps of an engine cost, measured from outside."""
+    console.print("measuring steps", style="dim")
+    async with connected(url, None, None) as (target, facts):
+        session = Session(target, facts, USUAL)
+        measured = await session.measure()
+        await target.clean(session.programs)
+    return measured
+
+
+def fitted_costs(measured: Sequence[Measurement], results: Results) -> Costs:
+    """The cost model of all measurements together."""
+    fit = fit_costs(measured)
+    profile = make_profile(
+        fit, name="live-cpu", title="", source="", kv_bytes_per_token=KV_BYTES_PER_TOKEN
+    )
+    off = quality(fit, measured)
+    results.profile = {
+        **msgspec.to_builtins(profile),
+        "request_ms": 1000 * fit.request_s,
+        "median_error": off.median,
+        "worst_error": off.worst,
+    }
+    return profile.costs()
+
+
+def simulated(policy: str, seed: int, settings: EngineSettings) -> dict[str, Any]:
+    """The programs of a seed under a policy on the simulated engine."""
+    plans, programs = draw(seed)
+    outcome = run_one(Simulation(plans, settings), Run(policy, programs), lambda _done: None)
+    return {
+        "policy": policy,
+        "seed": seed,
+        "jct_mean_s": fmean(p.jct_s for p in outcome.programs if p.jct_s is not None),
+        "hit_rate": sum(p.hit_tokens for p in outcome.programs)
+        / sum(p.reusable_tokens for p in outcome.programs),
+    }
 
 
 def say(row: dict[str, Any]) -> None:
@@ -307,7 +344,9 @@ def summary(results: Results) -> dict[str, Any]:
             name: ratio(runs, STOCK.name, name, "prefilled_tokens") for name in names
         },
         "gap_closed": gap_closed(runs),
-        "plentiful_guard_to_stock": ratio(runs, BOUND.name, FREE_GUARD.name, "jct_mean_s"),
+        "plentiful_guard_to_stock": ratio(
+            [*runs, *results.plentiful], BOUND.name, FREE_GUARD.name, "jct_mean_s"
+        ),
     }
 
 
@@ -331,7 +370,7 @@ def print_jct(results: Results, figures: dict[str, Any]) -> None:
     console.print(f"guard closes {figures['gap_closed']:.0%} of the gap to plentiful KV")
     console.print(
         f"with plentiful KV guard takes {free['median']:.3f} of stock "
-        f"({free['low']:.3f}-{free['high']:.3f})"
+        f"({free['low']:.3f}-{free['high']:.3f}, {free['pairs']} pairs)"
     )
 
 
@@ -358,9 +397,9 @@ def print_simulated(results: Results) -> None:
     table = Table("policy", title="Simulated with the measured profile, beside live")
     for heading in ("simulated JCT s", "live JCT s", "ratio", "simulated hits", "live hits"):
         table.add_column(heading, justify="right")
-    for policy, name in (("lru", STOCK.name), ("guard", GUARD.name), ("lpm", LPM.name)):
+    for policy, name in SIMULATED.items():
         mine = [row for row in results.simulated if row["policy"] == policy]
-        live = [row for row in results.runs if row["engine"] == name]
+        live = [row for row in results.beside if row["engine"] == name]
         jcts = fmean(r["jct_mean_s"] for r in mine), fmean(r["jct_mean_s"] for r in live)
         hits = fmean(r["hit_rate"] for r in mine), fmean(r["hit_rate"] for r in live)
         table.add_row(
@@ -389,7 +428,7 @@ def main(
     Parameters
     ----------
     part
-        Pieces; all by default. `simulated` needs the runs of `jct`, of this call or in the file.
+        Pieces; all by default.
     seed
         Seeds of the runs; 1 to 5 by default.
     repeats
@@ -402,7 +441,11 @@ def main(
     if json is not None and json.exists():
         document = msgspec.json.decode(json.read_bytes())
     results = Results(
-        **{name: document[name] for name in ("runs", "cliff", "simulated") if name in document},
+        **{
+            name: document[name]
+            for name in ("runs", "plentiful", "cliff", "beside", "simulated")
+            if name in document
+        },
         profile=document.get("profile", {}),
         cap=document.get("cap"),
     )
@@ -411,16 +454,21 @@ def main(
         if piece is Part.JCT:
             results.runs = []
             anyio.run(measure_jct, seeds, repeats, results)
+        elif piece is Part.PLENTIFUL:
+            results.plentiful = []
+            anyio.run(measure_plentiful, seeds, repeats, results)
         elif piece is Part.CLIFF:
             results.cliff = []
             anyio.run(measure_cliff, results)
         else:
-            results.simulated = []
+            results.beside, results.simulated = [], []
             anyio.run(measure_simulated, seeds, results)
         if json is not None:
             document |= {
-                "date": time.strftime("%Y-%m-%d"),
-                "command": " ".join(["python", *sys.argv]),
+                "made": {
+                    **document.get("made", {}),
+                    piece: f"{time.strftime('%Y-%m-%d')} python {' '.join(sys.argv)}",
+                },
                 "machine": machine() | {"sglang": version("sglang"), "torch": version("torch")},
                 **msgspec.to_builtins(results),
             }
@@ -431,7 +479,7 @@ def main(
         print_jct(results, summary(results))
     if results.cliff:
         print_cliff(results)
-    if results.simulated and results.runs:
+    if results.simulated:
         print_simulated(results)
     console.print(f"{time.monotonic() - began:.0f} s", style="dim")
 

@@ -106,7 +106,7 @@ def test_several_engines_are_compared_in_pairs(
     (ratio,) = [line.split() for line in lines if line.startswith("ours") and " to " in line]
     assert ratio[-1] == "3"
     assert server.hints == []
-    assert {hint["kind"] for _, hint in other.hints} == {"tool_started", "tool_finished", "ended"}
+    assert {hint["kind"] for _, hint in other.hints} == {"tool_started", "tool_finished"}
 
 
 def test_the_key_may_come_from_the_environment(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,14 +24,8 @@ from agentrt.replay.live import (
 from agentrt.replay.program_list import ProgramList
 from agentrt_engine.sglang.options import DType, EngineOptions, engine_options
 from agentrt_engine.sglang.server import free_port, start_engine
-from agentrt_engine.simulated.clock import ticks
-from agentrt_engine.simulated.shared_prefixes import Segment
-from agentrt_engine.simulated.workload import ProgramPlan, TurnPlan
+from tests.engine.small_workload import KV_TOKENS, PROGRAMS, plans
 from tests.support.processes import Command
-
-KV_TOKENS = 1_536
-PROGRAMS, TURNS, OUTPUT = 6, 4, 12
-SYSTEM = Segment(0, 60)
 
 
 @dataclass(frozen=True)
@@ -48,22 +41,6 @@ class Found:
     together: LiveRun
     one_by_one: list[int | None]
     lost_tokens: int
-
-
-def plans() -> list[ProgramPlan]:
-    rng = random.Random(3)
-    drawn = []
-    for number in range(PROGRAMS):
-        plan = ProgramPlan(f"p{number}", "test", None, None)
-        context = 0
-        for _turn in range(TURNS):
-            fresh = rng.randint(50, 90) + (SYSTEM.end if not context else 0)
-            plan.turns.append(
-                TurnPlan(context + fresh, context, OUTPUT, ticks(0.2), "tool", (SYSTEM,))
-            )
-            context += fresh + OUTPUT
-        drawn.append(plan)
-    return drawn
 
 
 async def replayed(url: str, name: str) -> Found:

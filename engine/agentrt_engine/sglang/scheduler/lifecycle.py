@@ -117,7 +117,9 @@ class Lifecycle:
         state.table.touch(live, state.now)
         if live_turn.final and live.ending is None:
             live.ending = End.FINAL
-        if not live.turns:
+        if live.turns:
+            state.ranks_version += 1  # of turns that wait meanwhile: it has had more service
+        else:
             program.phase = Phase.PAUSED
             program.paused_s = live.state_since_s = state.now
             program.tool = UNKNOWN_TOOL

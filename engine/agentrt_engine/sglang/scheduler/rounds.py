@@ -62,8 +62,8 @@ class Rounds:
 
         if not state.policy.ranks_are_fixed or self._ranks_version != state.ranks_version:
             self._ranks_version = state.ranks_version
-            for turn in filter(None, map(turn_of, queue)):
-                turn.rank = None
+            for each in filter(None, map(turn_of, queue)):
+                each.rank = None
             queue.sort(key=rank)
             return
         added: list[Request] = []
