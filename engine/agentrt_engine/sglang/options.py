@@ -142,7 +142,13 @@ class EngineOptions:
                 "sampling-backend": "pytorch",
                 "mem-fraction-static": "0.5",
             }
-            flags += ["disable-cuda-graph", "sleep-on-idle"]
+            flags += [
+                "disable-cuda-graph",
+                # The model runs in the scheduler's own thread: overlapping hides nothing, holds
+                # the first token back by a step, and step times would be those of other batches.
+                "disable-overlap-schedule",
+                "sleep-on-idle",
+            ]
         return [
             *(part for name, value in arguments.items() for part in (f"--{name}", value)),
             *(f"--{flag}" for flag in flags),
