@@ -49,6 +49,7 @@ from agentrt.replay.live import (
     replay_live,
 )
 from agentrt.replay.matrix import Run, Simulation, run_one
+from agentrt_engine.outcome import ProgramOutcome
 from agentrt_engine.policy import Costs
 from agentrt_engine.simulated.settings import EngineSettings
 
@@ -130,11 +131,16 @@ def entry(column: str, seed: int, repeat: int, found: LiveRun) -> dict[str, Any]
         "jct_p95_s": jcts[round(0.95 * (len(jcts) - 1))] if jcts else None,
         "ttft_mean_s": fmean(ttft for program in programs for ttft in program.ttft_s),
         "prefilled_tokens": prefilled_tokens(found),
-        "hit_rate": sum(p.hit_tokens for p in programs) / sum(p.reusable_tokens for p in programs),
+        "hit_rate": hit_rate(programs),
         "makespan_s": outcome.makespan_s,
         "failed": len(found.failures),
         "largest_lag_ms": 1000 * found.largest_lag_s,
     }
+
+
+def hit_rate(programs: Sequence[ProgramOutcome]) -> float:
+    """Share of the tokens that could be found in the cache that were."""
+    return sum(p.hit_tokens for p in programs) / sum(p.reusable_tokens for p in programs)
 
 
 async def in_turns(
@@ -294,8 +300,7 @@ def simulated(policy: str, seed: int, settings: EngineSettings) -> dict[str, Any
         "policy": policy,
         "seed": seed,
         "jct_mean_s": fmean(p.jct_s for p in outcome.programs if p.jct_s is not None),
-        "hit_rate": sum(p.hit_tokens for p in outcome.programs)
-        / sum(p.reusable_tokens for p in outcome.programs),
+        "hit_rate": hit_rate(outcome.programs),
     }
 
 

@@ -14,6 +14,7 @@ import matplotlib
 from cyclopts import run
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from picture_axes import light_grid, over_active_programs
 
 COLOURS = {
     "stock": "#0072b2",
@@ -63,7 +64,7 @@ def paint_jct(plot: Axes, runs: list[dict[str, Any]]) -> None:
     plot.set_yticks(range(len(names)), names[::-1])
     plot.set_xlim(0, None)
     plot.set_title("Mean JCT, stock = 1: median and runs", loc="left", fontsize=10.5)
-    finish(plot)
+    light_grid(plot)
 
 
 def paint_cliff(plot: Axes, rows: list[dict[str, Any]], measure: str, title: str) -> None:
@@ -75,22 +76,10 @@ def paint_cliff(plot: Axes, rows: list[dict[str, Any]], measure: str, title: str
             for active in actives
         ]
         plot.plot(actives, values, "o-", color=COLOURS[name], markersize=4.5, label=name)
-    plot.set_xscale("log", base=2)
-    plot.set_xticks(actives, [str(active) for active in actives])
-    plot.minorticks_off()
-    plot.set_ylim(0, 1.03 if measure == "hit_rate" else None)
+    over_active_programs(plot, actives, measure)
     plot.set_title(title, loc="left", fontsize=10.5)
-    plot.set_xlabel("Active programs")
     plot.legend(frameon=False)
-    finish(plot)
-
-
-def finish(plot: Axes) -> None:
-    """A light grid, two sides."""
-    plot.grid(color="#d0d7de", linewidth=0.6)
-    plot.set_axisbelow(True)
-    for side in ("top", "right"):
-        plot.spines[side].set_visible(False)
+    light_grid(plot)
 
 
 if __name__ == "__main__":

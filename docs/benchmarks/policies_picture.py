@@ -14,6 +14,7 @@ import matplotlib
 from cyclopts import run
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from picture_axes import light_grid, over_active_programs
 
 #: Policies and bounds that are drawn, with colour and dash.
 LINES = {
@@ -72,16 +73,9 @@ def paint(plot: Axes, cells: dict[str, dict[str, Any]], measure: str, title: str
             alpha=0.15,
             linewidth=0,
         )
-    plot.set_xscale("log", base=2)
-    plot.set_xticks(actives, [str(active) for active in actives])
-    plot.minorticks_off()
-    plot.set_ylim(0, 1.03 if measure == "hit_rate" else None)
+    over_active_programs(plot, actives, measure)
     plot.set_title(title, loc="left", fontsize=11)
-    plot.set_xlabel("Active programs")
-    plot.grid(color="#d0d7de", linewidth=0.6)
-    plot.set_axisbelow(True)
-    for side in ("top", "right"):
-        plot.spines[side].set_visible(False)
+    light_grid(plot)
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ def _usable(tag: ProgramTag) -> ProgramTag:
         program_id=tag.program_id if is_name(tag.program_id) else "",
         parent_id=tag.parent_id if is_name(tag.parent_id) else None,
         agent=tag.agent if is_name(tag.agent) else None,
-        max_turns=within(tag.max_turns, 1, MAX_TURNS),
+        max_turns=within(tag.max_turns, 1, MAX_TURNS - 1),
         remaining_s=within(tag.remaining_s, 0.0),
         priority=within(tag.priority, -sys.float_info.max),
     )
