@@ -21,7 +21,7 @@ def test_equals_attention_in_float64(dtype: torch.dtype, data: st.DataObject) ->
     kv_heads = data.draw(st.integers(1, 4), "KV heads")
     group = data.draw(st.integers(1, 6), "query heads per KV head")
     size = data.draw(st.sampled_from([16, 32, 64, 80, 128]), "head size")
-    length = data.draw(st.integers(1, 200), "tokens of the sequence")
+    length = data.draw(st.integers(1, 500), "tokens of the sequence")
     new = data.draw(st.integers(1, length), "new tokens")
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32 - 1), "seed"))
 

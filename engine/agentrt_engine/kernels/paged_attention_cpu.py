@@ -1,7 +1,9 @@
 """Attention of new tokens over a sequence whose KV lies scattered in a pool, on the CPU.
 
 The query heads that share a KV head become extra query rows of it (GQA folding), so K and V
-are gathered once and never expanded, and torch's flash kernel for the CPU applies.
+are gathered once and never expanded, and torch's flash kernel for the CPU applies. Many new
+tokens are done in tiles, each over the tokens up to its own end: of the part that a causal mask
+hides, only a small triangle per tile is computed.
 
 Shapes: T new tokens, H query heads, K KV heads, G = H / K, D head size, N tokens of the
 sequence, P rows of the pool.
@@ -9,11 +11,15 @@ sequence, P rows of the pool.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+#: New tokens of a tile. Of 64 to 256 the fastest or within 5 % of it, at every length.
+TILE = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +29,36 @@ class PagedSequence:
     Attributes:
         rows: where its tokens lie in the pool, int64 [N].
         new: T, the last tokens of the sequence, which the query holds.
-        mask: which of the N tokens each folded query row sees, bool [G·T, N]; None where a
-            plain call says the same.
+        group: G.
+        mask: which tokens each folded query row of the last tile sees, were it a full one, bool
+            [G·TILE, at least N]; None where a single new token sees everything. Every other tile
+            sees the same, shifted.
     """
 
     rows: Tensor
     new: int
+    group: int
     mask: Tensor | None
 
     @classmethod
     def of(cls, rows: Tensor, new: int, group: int) -> PagedSequence:
-        """The sequence at `rows` with `new` tokens in the query and `group` = G.
+        """The sequence at `rows` with `new` tokens in the query and `group` = G."""
+        if new == 1:
+            return cls(rows, new, group, None)
+        tile = min(new, TILE)
+        before = rows.shape[0] - new + (new - 1) // TILE * TILE
+        causal = torch.ones(tile, before + tile, dtype=torch.bool).tril_(before)
+        return cls(rows, new, group, causal.repeat_interleave(group, 0))
 
-        A single new token sees everything, and for a cold prompt the kernel's own causal mode
-        is faster: neither needs a mask.
-        """
-        length = rows.shape[0]
-        if new in (1, length):
-            return cls(rows, new, None)
-        causal = torch.ones(new, length, dtype=torch.bool).tril_(length - new)
-        return cls(rows, new, causal.repeat(group, 1))
+    def tiles(self, mask: Tensor) -> Iterator[tuple[int, int, int, Tensor]]:
+        """Of the new tokens: first and end of each tile, how many tokens of the sequence it sees,
+        and which of them each folded row sees."""
+        cached = self.rows.shape[0] - self.new
+        for first in range(0, self.new, TILE):
+            end = min(self.new, first + TILE)
+            shift = (self.new - 1) // TILE * TILE - first
+            seen = cached + end
+            yield first, end, seen, mask[: (end - first) * self.group, shift : shift + seen]
 
 
 def paged_attention(
@@ -63,26 +79,25 @@ def paged_attention(
         scale: factor on the scores.
         output: [T, H, Dv], overwritten.
     """
-    new, heads, size = query.shape
-    kv_heads = key_pool.shape[1]
-    group = heads // kv_heads
     keys = key_pool.index_select(0, sequence.rows).transpose(0, 1).unsqueeze(0)
     values = value_pool.index_select(0, sequence.rows).transpose(0, 1).unsqueeze(0)
-    if new > 1 and sequence.mask is None:
-        cold = scaled_dot_product_attention(
-            query.transpose(0, 1).unsqueeze(0),
-            keys,
-            values,
-            is_causal=True,
-            scale=scale,
-            enable_gqa=group > 1,
-        )
-        output.copy_(cold[0].transpose(0, 1))
+    if sequence.mask is None:
+        _attend(query, keys, values, None, scale, output)
         return
-    # [T, K, G, D] -> [K, G·T, D]: row g·T + t is token t under query head g of its KV head
-    folded = (
-        query.view(new, kv_heads, group, size).permute(1, 2, 0, 3).reshape(1, kv_heads, -1, size)
-    )
-    warm = scaled_dot_product_attention(folded, keys, values, attn_mask=sequence.mask, scale=scale)
-    unfolded = warm.view(kv_heads, group, new, warm.shape[-1]).permute(2, 0, 1, 3)
+    for first, end, seen, mask in sequence.tiles(sequence.mask):
+        tile = slice(first, end)
+        _attend(query[tile], keys[:, :, :seen], values[:, :, :seen], mask, scale, output[tile])
+
+
+def _attend(
+    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float, output: Tensor
+) -> None:
+    """Of t new tokens over the n tokens [1, K, n, D] up to the last of them."""
+    new, heads, size = query.shape
+    kv_heads = keys.shape[1]
+    group = heads // kv_heads
+    # [t, K, G, D] -> [K, t·G, D]: row t·G + g is token t under query head g of its KV head
+    folded = query.view(new, kv_heads, group, size).transpose(0, 1).reshape(1, kv_heads, -1, size)
+    found = scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=scale)
+    unfolded = found.view(kv_heads, new, group, -1).transpose(0, 1)
     output.copy_(unfolded.reshape(output.shape))
