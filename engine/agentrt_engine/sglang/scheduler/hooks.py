@@ -31,14 +31,17 @@ _TAG = "agentrt_tag"
 class SchedulerHooks:
     """The hooks of one scheduler process.
 
-    Both attributes are set by the factory of the radix cache, before the first request.
+    All attributes are set by the factory of the radix cache, before the first request.
 
     Attributes:
         alone: there is no other tensor-parallel rank that must decide alike.
+        blocking: a batch is computed while it is launched, as on the CPU. Else the scheduler waits
+            for it where it processes its result, with overlap one batch later.
     """
 
     programs: ProgramScheduler
     alone: bool
+    blocking: bool
 
     def register(self) -> None:
         """Hook the scheduler of this process, should it become one."""
@@ -51,7 +54,8 @@ class SchedulerHooks:
             (f"{_SCHEDULER}._release_aborted_request", self._aborted, HookType.AFTER),
             (f"{_SCHEDULER}.get_new_batch_prefill", self._round, HookType.AROUND),
             (f"{_SCHEDULER}.get_prefill_adder_class", _adder, HookType.AFTER),
-            (f"{_SCHEDULER}.process_batch_result", self._ran, HookType.AFTER),
+            (f"{_SCHEDULER}.run_batch", self._launched, HookType.AFTER),
+            (f"{_SCHEDULER}.process_batch_result", self._processed, HookType.AFTER),
             (f"{_SCHEDULE_POLICY}.calc_priority", self._order, HookType.AROUND),
             (f"{_BATCH}._get_decode_retraction_order", self._retraction_order, HookType.AFTER),
         ):
@@ -134,7 +138,15 @@ class SchedulerHooks:
         others = [index for index in order if index not in leaving]
         return others + leaving[::-1]
 
-    def _ran(self, _result: None, _scheduler: Any, batch: Any, *_args: Any) -> None:
+    def _launched(self, _result: Any, _scheduler: Any, batch: Any, *_args: Any) -> None:
+        if self.blocking:
+            self._ran(batch)
+
+    def _processed(self, _result: None, _scheduler: Any, batch: Any, *_args: Any) -> None:
+        if not self.blocking:
+            self._ran(batch)
+
+    def _ran(self, batch: Any) -> None:
         """Note what was in a batch; how long it took shows at the next tick."""
         mode = batch.forward_mode
         if mode.is_decode():
