@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from statistics import median
 
 from agentrt.calibrate.work import Kind, Measurement, Work
@@ -26,6 +26,7 @@ class Fit:
         sequence_s: per turn that decodes.
         prefill_s: per prefilled token.
         position_s: per prefilled token and token before it.
+        mixed_steps: one step prefills and decodes; else decoding waits for a step of prefill.
     """
 
     request_s: float
@@ -34,12 +35,14 @@ class Fit:
     sequence_s: float
     prefill_s: float
     position_s: float
+    mixed_steps: bool = True
 
     def predict(self, work: Work) -> float:
         """Seconds that this work takes."""
+        own_step = not self.mixed_steps and work.tokens > 0 and work.sequences > 0
         return (
             self.request_s * work.requests
-            + self.fixed_s * work.steps
+            + self.fixed_s * (work.steps + own_step)
             + self.decode_s * work.kv_tokens
             + self.sequence_s * work.sequences
             + self.prefill_s * work.tokens
@@ -63,8 +66,8 @@ def fit_costs(measurements: Sequence[Measurement]) -> Fit:
     """The coefficients, none negative, that make the relative errors smallest in square.
 
     Measurements that are far off, because the machine had something else to do, weigh less
-    (Huber, 1964). `Kind.MIXED` is left out: whether it is predicted shows how far the model can
-    be trusted.
+    (Huber, 1964). Of `Kind.MIXED` only whether the engine mixes is taken; whether it is predicted
+    shows how far the model can be trusted.
     """
     fitted = [each for each in measurements if each.case.kind is not Kind.MIXED]
     weights = [1.0] * len(fitted)
@@ -74,7 +77,12 @@ def fit_costs(measurements: Sequence[Measurement]) -> Fit:
         usual = max(_LEAST_ERROR, median(errors))
         weights = [min(1.0, _HUBER * usual / error) if error else 1.0 for error in errors]
         fit = _least_squares(fitted, weights)
-    return fit
+    both = [each for each in measurements if each.case.kind is Kind.MIXED]
+    return min(fit, replace(fit, mixed_steps=False), key=lambda fit: _total_error(fit, both))
+
+
+def _total_error(fit: Fit, measurements: Sequence[Measurement]) -> float:
+    return sum(abs(fit.error(measurement)) for measurement in measurements)
 
 
 def _least_squares(measurements: Sequence[Measurement], weights: Sequence[float]) -> Fit:
@@ -91,7 +99,8 @@ def _least_squares(measurements: Sequence[Measurement], weights: Sequence[float]
             right[i] += weight * value
             for j, other in enumerate(row):
                 matrix[i][j] += weight * value * other
-    return Fit(*solve_nonnegative(matrix, right))
+    request, fixed, decode, sequence, token, position = solve_nonnegative(matrix, right)
+    return Fit(request, fixed, decode, sequence, token, position)
 
 
 def quality(fit: Fit, measurements: Iterable[Measurement]) -> Quality:

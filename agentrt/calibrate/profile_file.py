@@ -25,6 +25,7 @@ def make_profile(
         prefill_ns_per_token_and_position=_digits(fit.position_s * 1e9),
         kv_bytes_per_token=float(round(kv_bytes_per_token)),
         decode_us_per_sequence=_digits(fit.sequence_s * 1e6),
+        mixed_steps=fit.mixed_steps,
     )
 
 
@@ -43,6 +44,7 @@ def profile_text(profile: CostProfile) -> str:
     # A JSON string is a TOML string.
     lines = [f"{field} = {json.dumps(text, ensure_ascii=False)}" for field, text in texts.items()]
     lines += [f"{field} = {number!r}" for field, number in numbers.items()]
+    lines.append(f"mixed_steps = {json.dumps(profile.mixed_steps)}")
     return "\n".join(lines) + "\n"
 
 

@@ -102,7 +102,7 @@ def choose_sizes(facts: ServerFacts, prefill_s: Mapping[int, float], effort: Eff
     lengths = sorted(prefill_s)
     most_new = min(_MOST_NEW, longest_prompt(facts) // 2)
     short = [length for length in lengths if length <= most_new] or lengths[:1]
-    cases = [Case(Kind.PREFILL, 0, 0, length) for length in {*lengths[::-2], lengths[0]}]
+    cases = [Case(Kind.PREFILL, 0, 0, length) for length in lengths]
     parts = sorted({max(SHORTEST, context // part) for part in effort.lengths})
     for number in _batches(batch, effort.batches):
         cases += [Case(Kind.DECODE, number, part, 0) for part in parts]

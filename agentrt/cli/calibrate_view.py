@@ -37,8 +37,10 @@ def print_calibration(to: Console, calibration: Calibration) -> None:
     legend = (
         "A step takes fixed + KV token·(KV tokens that decode) + turn·(turns that decode) + for "
         "each prefilled token: token + position·(its position). Request: HTTP, tokenizer and "
-        "queue, which are no part of a step and not in the profile."
+        "queue, which are no part of a step and not in the profile. "
     )
+    mixed = calibration.profile.mixed_steps
+    legend += f"Prefill and decode {'share a step' if mixed else 'have steps of their own'}."
     to.print(Padding(Text(legend, style="dim"), (1, 0, 0, 0)), width=width)
     for note in _notes(calibration):
         to.print(Text.assemble(("note: ", "yellow"), note), width=width)

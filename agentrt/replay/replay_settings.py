@@ -53,6 +53,7 @@ class SimulatedSettings:
             max_running=self.max_running,
             page=self.page,
             host_tokens=self.host_tokens or 0,
+            mixed_steps=self.profile.mixed_steps,
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -50,7 +50,7 @@ from agentrt.replay.live import (
 )
 from agentrt.replay.matrix import Run, Simulation, run_one
 from agentrt_engine.outcome import ProgramOutcome
-from agentrt_engine.policy import Costs
+from agentrt_engine.simulated.profile import CostProfile
 from agentrt_engine.simulated.settings import EngineSettings
 
 #: KV memory in which nothing is ever evicted.
@@ -254,12 +254,14 @@ async def measure_simulated(seeds: Sequence[int], results: Results) -> None:
                 half = seeds[len(seeds) // 2 :] if repeat == 2 else seeds[: len(seeds) // 2]
                 await in_turns(engines, half, [repeat], results.beside)
                 measured += await measure_costs(idle.url)
+    profile = fitted_profile(measured, results)
     settings = EngineSettings(
-        costs=fitted_costs(measured, results),
+        costs=profile.costs(),
         kv_tokens=KV_TOKENS,
         chunk_tokens=CHUNK_TOKENS,
         max_running=MAX_RUNNING,
         page=1,
+        mixed_steps=profile.mixed_steps,
     )
     for policy in SIMULATED:
         for seed in seeds:
@@ -276,7 +278,7 @@ async def measure_costs(url: str) -> list[Measurement]:
     return measured
 
 
-def fitted_costs(measured: Sequence[Measurement], results: Results) -> Costs:
+def fitted_profile(measured: Sequence[Measurement], results: Results) -> CostProfile:
     """The cost model of all measurements together."""
     fit = fit_costs(measured)
     profile = make_profile(
@@ -289,7 +291,7 @@ def fitted_costs(measured: Sequence[Measurement], results: Results) -> Costs:
         "median_error": off.median,
         "worst_error": off.worst,
     }
-    return profile.costs()
+    return profile
 
 
 def simulated(policy: str, seed: int, settings: EngineSettings) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from agentrt.calibrate.fit import Fit, fit_costs, quality
+from agentrt.calibrate.fit import fit_costs, quality
 from agentrt.calibrate.session import Session
 from agentrt.calibrate.sizes import QUICK, USUAL, choose_sizes
 from agentrt.calibrate.target import ServerFacts
 from agentrt.calibrate.work import Kind, Measurement
 from agentrt.errors import CalibrationError
-from tests.calibrate.virtual_target import COSTS, VirtualTarget, facts
+from tests.calibrate.virtual_target import COSTS, VirtualTarget, facts, scaled
 
 
 def measured(
@@ -41,12 +41,21 @@ def test_the_costs_of_a_server_that_follows_the_model_are_found(quick: bool) -> 
     assert session.notes == []
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_whether_prefill_and_decode_share_a_step_is_found(quick: bool) -> None:
+    costs = replace(COSTS, mixed_steps=False)
+    measurements, _ = measured(VirtualTarget(costs), quick=quick)
+    fit = fit_costs(measurements)
+    assert astuple(fit) == pytest.approx(astuple(costs), rel=0.01)
+    assert quality(fit, measurements).worst < 0.01
+
+
 @limits(max_examples=8, deadline=None)
 @given(scales=st.tuples(*[st.floats(0.1, 10)] * 6), seed=st.integers(0, 100))
 def test_it_predicts_noisy_servers_within_a_few_percent(
     scales: tuple[float, ...], seed: int
 ) -> None:
-    costs = Fit(*(scale * value for scale, value in zip(scales, astuple(COSTS), strict=True)))
+    costs = scaled(*scales)
     measurements, _ = measured(VirtualTarget(costs, noise=0.03, stalls=0.002), seed=seed)
     fit = fit_costs(measurements)
     for each in measurements:
@@ -63,7 +72,7 @@ def test_a_measurement_that_was_disturbed_moves_the_fit_little() -> None:
 
 def test_each_kind_is_measured_at_several_sizes() -> None:
     measurements, _ = measured(VirtualTarget())
-    assert len(of_kind(measurements, Kind.PREFILL)) >= 4
+    assert len(of_kind(measurements, Kind.PREFILL)) >= 6
     assert len(of_kind(measurements, Kind.EXTEND)) == 4
     decodes = of_kind(measurements, Kind.DECODE)
     assert {each.case.batch for each in decodes} == {1, 2, 4, 8, 16}
@@ -85,7 +94,7 @@ def test_no_prompt_repeats_but_for_the_contexts_it_is_to_find() -> None:
 @pytest.mark.parametrize(("quick", "seconds"), [(False, 150), (True, 40)])
 @pytest.mark.parametrize("speed", [0.01, 1.0, 5.0])
 def test_it_takes_about_as_long_as_promised(quick: bool, seconds: float, speed: float) -> None:
-    target = VirtualTarget(Fit(*(speed * value for value in astuple(COSTS))))
+    target = VirtualTarget(scaled(speed))
     measured(target, quick=quick)
     assert target.now < seconds * max(1.0, speed)
 
@@ -99,7 +108,7 @@ def test_it_takes_about_as_long_as_promised(quick: bool, seconds: float, speed: 
 def test_what_runs_at_once_fits_the_memory(
     kv_tokens: int, context_tokens: int, max_running: int
 ) -> None:
-    target = VirtualTarget(Fit(*(value / 100 for value in astuple(COSTS))))
+    target = VirtualTarget(scaled(0.01))
     server = facts(kv_tokens=kv_tokens, context_tokens=context_tokens, max_running=max_running)
     measurements, session = measured(target, server, quick=True)
     assert fit_costs(measurements).fixed_s > 0

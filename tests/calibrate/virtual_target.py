@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from random import Random
 
 from agentrt.calibrate.fit import Fit
@@ -13,6 +13,15 @@ from agentrt.calibrate.target import Prompt, ServerFacts, Stream
 COSTS = Fit(
     request_s=9e-3, fixed_s=27e-3, decode_s=4e-6, sequence_s=1.7e-3, prefill_s=6e-4, position_s=8e-7
 )
+
+_COEFFICIENTS = astuple(COSTS)[:-1]
+
+
+def scaled(*scales: float) -> Fit:
+    """`COSTS` times a number for all of them, or one for each."""
+    if len(scales) == 1:
+        scales *= len(_COEFFICIENTS)
+    return Fit(*(scale * value for scale, value in zip(scales, _COEFFICIENTS, strict=True)))
 
 
 def facts(
@@ -73,12 +82,13 @@ class VirtualTarget:
             self.most_kv_tokens = max(self.most_kv_tokens, kv_tokens)
             extra = 0.0
             if steps == 1 and pending:
-                # One step for both, as the simulator has it.
                 sent = self.now
                 late = pending.pop()
                 count = len(late.token_ids)
                 extra = self.costs.prefill_s * count
                 extra += self.costs.position_s * count * (count - 1) / 2
+                if not self.costs.mixed_steps:
+                    extra += self.costs.fixed_s
             self._passes(
                 self.costs.fixed_s
                 + self.costs.decode_s * kv_tokens

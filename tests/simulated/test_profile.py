@@ -55,6 +55,13 @@ def test_the_figures_of_one() -> None:
     assert (costs.host_s, costs.host_latency_s) == (None, 0.0)
 
 
+def test_prefill_shares_steps_unless_the_profile_says_no(tmp_path: Path) -> None:
+    assert load_profile("llama-3.1-8b-h200").mixed_steps
+    assert not load_profile(write(tmp_path / "own.toml", mixed_steps="false")).mixed_steps
+    with pytest.raises(ProfileError, match="mixed_steps = 1: expected true or false"):
+        load_profile(write(tmp_path / "bad.toml", mixed_steps="1"))
+
+
 def test_a_host_tier_costs_bytes_over_bandwidth() -> None:
     costs = load_profile("llama-3.1-8b-h200").costs(host_gbps=50, host_latency_s=1e-4)
     assert costs.host_s == pytest.approx(131_072 / 50e9)

@@ -34,13 +34,14 @@ class Ledger:
         Args:
             turns: in the batch, prefilling ones included.
             kv_steps: Σ over the steps of the KV tokens that decode.
-            sharers: turns that the fixed part of each step is split among.
+            sharers: turns that the fixed part of each step is split among; 0 where none decodes.
         """
         self._steps += steps
         self._time += duration
         self._turn_steps += steps * turns
         self._kv_steps += kv_steps
-        self._fixed_share += steps * seconds(self._costs.fixed) / sharers
+        if sharers:
+            self._fixed_share += steps * seconds(self._costs.fixed) / sharers
 
     def tell_policy(self, now: float) -> None:
         """Report the steps since the last time."""

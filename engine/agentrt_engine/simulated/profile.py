@@ -3,6 +3,7 @@
     step = fixed + decode·(KV tokens in the batch) + sequence·(turns that decode)
            + Σ over prefilled tokens (c1 + c2·position)
 
+An engine with `mixed_steps` does all of it in one step; another one prefills in steps of their own.
 `sequence` is 0 where a step takes as long for one turn as for many: on a GPU that waits for
 weights. On a CPU the matrix products grow with the batch.
 
@@ -36,6 +37,7 @@ _NUMBERS = (
 #: Numbers that are 0 where they are not given.
 _OPTIONAL_NUMBERS = ("decode_us_per_sequence",)
 _TEXTS = ("title", "source")
+_MIXED = "mixed_steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class CostProfile:
         kv_bytes_per_token: of KV, over all layers and ranks.
         decode_us_per_sequence: that each decoding turn adds to a step.
         source: where the figures are from.
+        mixed_steps: whether the engine prefills and decodes in one step.
     """
 
     name: str
@@ -60,6 +63,7 @@ class CostProfile:
     prefill_ns_per_token_and_position: float
     kv_bytes_per_token: float
     decode_us_per_sequence: float = 0.0
+    mixed_steps: bool = True
 
     def costs(self, *, host_gbps: float | None = None, host_latency_s: float = 0.0) -> Costs:
         """In seconds.
@@ -118,14 +122,17 @@ def _parse(name: str, place: str, text: str) -> CostProfile:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{place}: not TOML: {error}") from error
-    known = (*_TEXTS, *_NUMBERS, *_OPTIONAL_NUMBERS)
+    known = (*_TEXTS, *_NUMBERS, *_OPTIONAL_NUMBERS, _MIXED)
     unknown = sorted(set(document) - set(known))
     if unknown:
         raise ProfileError(f"{place}: unknown field {unknown[0]!r}: expected {', '.join(known)}")
     document = dict.fromkeys(_OPTIONAL_NUMBERS, 0) | document
     numbers = {field: _number(place, document, field) for field in (*_NUMBERS, *_OPTIONAL_NUMBERS)}
     title, source = (str(document.get(field, "")) for field in _TEXTS)
-    return CostProfile(name, title, source, **numbers)
+    mixed = document.get(_MIXED, True)
+    if not isinstance(mixed, bool):
+        raise ProfileError(f"{place}: {_MIXED} = {mixed!r}: expected true or false")
+    return CostProfile(name, title, source, **numbers, mixed_steps=mixed)
 
 
 def _number(place: str, document: dict[str, Any], field: str) -> float:

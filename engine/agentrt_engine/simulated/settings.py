@@ -18,6 +18,8 @@ class EngineSettings:
         page: tokens of a page of KV memory.
         host_tokens: of host memory for copies of KV; 0 for no host tier. `costs.host_s` says
             what a token costs that comes back from there.
+        mixed_steps: a step prefills beside the turns that decode; else prefill has steps of its
+            own while decoding waits, as in SGLang without `--enable-mixed-chunk`.
     """
 
     costs: Costs
@@ -26,3 +28,4 @@ class EngineSettings:
     max_running: int = 256
     page: int = 16
     host_tokens: int = 0
+    mixed_steps: bool = True

@@ -22,15 +22,17 @@ class Steps:
         self._stepwise = stepwise
 
     def prefill(self) -> None:
-        """One step that prefills up to a chunk beside the decoding turns."""
+        """One step that prefills up to a chunk, beside the decoding turns or while they wait."""
         state, batch, ledger = self._state, self._state.batch, self._state.ledger
-        self._eviction.let_batch_grow(1)
-        if not state.prefilling:
-            return
+        mixed = state.settings.mixed_steps
+        if mixed:
+            self._eviction.let_batch_grow(1)
+            if not state.prefilling:
+                return
         budget = state.settings.chunk_tokens
-        duration = batch.duration(1)
+        duration = batch.duration(1) if mixed else state.ticks.fixed
         served = self._served(budget)
-        sharers = batch.turns + len(served)
+        sharers = len(served) + (batch.turns if mixed else 0)
         finished = 0
         for job in served:
             pays = sharers
@@ -43,7 +45,11 @@ class Steps:
                 if end < last:
                     job.todo.insert(0, (end, last))
             finished += not job.todo
-        self._advance(1, duration, sharers)
+        if mixed:
+            self._advance(1, duration, sharers)
+        else:
+            ledger.stepped(1, duration, len(state.in_batch), 0, 0)
+            state.now += duration
         for _ in range(finished):
             self._prefilled(state.prefilling.popleft())
 
