@@ -28,11 +28,14 @@ from agentrt.python_version import require_supported_python as _require_supporte
 _require_supported_python((_sys.version_info.major, _sys.version_info.minor))
 
 from agentrt.agent import Agent, agent  # noqa: E402 - after the check of the interpreter
+from agentrt.budget import Budget  # noqa: E402
 from agentrt.connect import connect  # noqa: E402
 from agentrt.context import Context  # noqa: E402
 from agentrt.embedded import EngineSettings  # noqa: E402
 from agentrt.errors import AgentrtError  # noqa: E402
 from agentrt.program import Program, ProgramState, ToolCall, ToolOutcome, Turn  # noqa: E402
+from agentrt.retry import Retry  # noqa: E402
+from agentrt.running import Running  # noqa: E402
 from agentrt.runtime import ProgramResult, Runtime  # noqa: E402
 from agentrt.tool import Tool, tool  # noqa: E402
 from agentrt.version import __version__  # noqa: E402
@@ -40,11 +43,14 @@ from agentrt.version import __version__  # noqa: E402
 __all__ = [
     "Agent",
     "AgentrtError",
+    "Budget",
     "Context",
     "EngineSettings",
     "Program",
     "ProgramResult",
     "ProgramState",
+    "Retry",
+    "Running",
     "Runtime",
     "Tool",
     "ToolCall",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from pydantic import ValidationError
 
+from agentrt.answer_form import TEXT, AnswerForm
+from agentrt.budget import NO_BUDGET, Budget
 from agentrt.context import Context
 from agentrt.errors import DefinitionError, ProgramInputError
 from agentrt.signature import Signature, describe_function, read_signature
@@ -18,8 +20,9 @@ from agentrt.validation import explain_errors
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
-AgentFunction = Callable[Concatenate[Context, P], Coroutine[Any, Any, R]]
+AgentFunction = Callable[Concatenate[Context[Any], P], Coroutine[Any, Any, R]]
 
 DEFAULT_MAX_TURNS = 8
 DEFAULT_MAX_TOKENS = 512
@@ -27,7 +30,7 @@ DEFAULT_ANSWER_LIMIT = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Agent(Generic[P, R]):
+class Agent(Generic[P, R_co]):
     """A program that can be run many times; made by `@agent`.
 
     Attributes:
@@ -35,24 +38,38 @@ class Agent(Generic[P, R]):
         instructions: system prompt, the docstring of the function.
         function: the function itself; its first argument is the `Context` of the run.
         tools: what the model may call.
+        budget: what a program may use in all.
         max_turns: model requests per `Context.loop`.
         max_tokens: generated tokens per model request.
         answer_limit: characters of an answer, where the agent has tools.
         temperature: of sampling; None leaves it to the engine.
         seed: of sampling; None leaves it to the engine.
         signature: parameters of the function without the `Context`.
+        answer_form: of the answers of its loops.
+        forks: a program that `Context.spawn` starts of it goes on from the parent's history.
     """
 
     name: str
     instructions: str
-    function: AgentFunction[P, R]
+    function: AgentFunction[P, R_co]
     tools: tuple[Tool, ...]
+    budget: Budget
     max_turns: int
     max_tokens: int
     answer_limit: int
     temperature: float | None
     seed: int | None
     signature: Signature
+    answer_form: AnswerForm[Any]
+    forks: bool = False
+
+    def fork(self) -> Agent[P, R_co]:
+        """This agent, as a child that knows what its parent knows.
+
+        Its history begins with the parent's, so that the engine finds it in the KV cache; its own
+        instructions come in its first prompt.
+        """
+        return replace(self, forks=True)
 
     def parse_input(self, text: str | None) -> dict[str, Any]:
         """Keyword arguments of a run, from what a user typed.
@@ -90,6 +107,7 @@ def agent(function: AgentFunction[P, R], /) -> Agent[P, R]: ...
 def agent(
     *,
     tools: Sequence[Tool] = (),
+    budget: Budget = NO_BUDGET,
     max_turns: int = DEFAULT_MAX_TURNS,
     max_tokens: int = DEFAULT_MAX_TOKENS,
     answer_limit: int = DEFAULT_ANSWER_LIMIT,
@@ -103,6 +121,7 @@ def agent(
     /,
     *,
     tools: Sequence[Tool] = (),
+    budget: Budget = NO_BUDGET,
     max_turns: int = DEFAULT_MAX_TURNS,
     max_tokens: int = DEFAULT_MAX_TOKENS,
     answer_limit: int = DEFAULT_ANSWER_LIMIT,
@@ -133,17 +152,20 @@ def agent(
             )
         _check_limits(where, max_turns=max_turns, max_tokens=max_tokens, answer_limit=answer_limit)
         check_tools(where, tools)
+        answer: type[Any] = signature.answer
         return Agent(
             name=function.__name__,
             instructions=inspect.cleandoc(function.__doc__),
             function=function,
             tools=tuple(tools),
+            budget=budget,
             max_turns=max_turns,
             max_tokens=max_tokens,
             answer_limit=answer_limit,
             temperature=temperature,
             seed=seed,
             signature=signature,
+            answer_form=TEXT if answer is str else AnswerForm.of(answer, where),
         )
 
     return make if function is None else make(function)

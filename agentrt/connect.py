@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ async def connect(
     trace: Path | str | None = None,
     request_timeout: float = DEFAULT_REQUEST_TIMEOUT_S,
     tracer_provider: TracerProvider | None = None,
+    secrets: Iterable[str] = (),
     clock: Clock = time.monotonic,
     engine: EngineSettings | None = None,
     on_stage: Callable[[str], None] = lambda _stage: None,
@@ -40,6 +41,8 @@ async def connect(
         trace: file to which each program is written when it ends, as agentrt.trace.v1.
         request_timeout: seconds without an answer after which the engine counts as lost.
         tracer_provider: where spans go; None is the application's global provider.
+        secrets: what neither model nor records get to see, besides the values of environment
+            variables that are called KEY, TOKEN, SECRET, PASSWORD or CREDENTIALS.
         clock: seconds, for all times of programs.
         engine: what an engine of this process is started with.
         on_stage: told in words what happens while an engine starts.
@@ -60,6 +63,7 @@ async def connect(
         trace=trace,
         request_timeout=request_timeout,
         tracer_provider=tracer_provider,
+        secrets=secrets,
         clock=clock,
     ) as runtime:
         yield runtime

@@ -12,6 +12,9 @@ AgentrtError
 │   ├── ModelRequestFailed  the engine refused a request, or answered in an unknown form
 │   └── CalibrationError    the server is too small to be measured, or lacks what that takes
 ├── ReportUnavailable       the report needs a package that is not installed
+├── BudgetExceeded          a program may not use more
+├── ToolFailed              a tool that the agent called did not finish
+├── ProgramCancelled        a program that was awaited had been cancelled
 └── NoAnswer                the turns of a loop are spent and the model gave no answer
 """
 
@@ -42,6 +45,7 @@ from agentrt_engine.errors import (
 __all__ = [
     "AgentFileError",
     "AgentrtError",
+    "BudgetExceeded",
     "CalibrationError",
     "DefinitionError",
     "EngineError",
@@ -61,10 +65,12 @@ __all__ = [
     "PolicyStuck",
     "PortInUse",
     "ProfileError",
+    "ProgramCancelled",
     "ProgramInputError",
     "ReplayError",
     "ReportUnavailable",
     "SettingError",
+    "ToolFailed",
     "TraceError",
     "UnknownPolicy",
     "UnsupportedPython",
@@ -97,6 +103,34 @@ class ModelRequestFailed(EngineError):
 
 class NoAnswer(AgentrtError):
     """The permitted turns of a loop are spent and the last reply holds no answer."""
+
+
+class BudgetExceeded(AgentrtError):
+    """The next call of a program would exceed its budget.
+
+    Attributes:
+        limit: name of the limit: turns, tokens, seconds or tool_calls.
+    """
+
+    def __init__(self, message: str, *, limit: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.limit = limit
+
+
+class ToolFailed(AgentrtError):
+    """A tool that an agent called itself did not finish.
+
+    Attributes:
+        outcome: how it ended, a `ToolOutcome`.
+    """
+
+    def __init__(self, message: str, *, outcome: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+class ProgramCancelled(AgentrtError):
+    """A program that another one, or a block, waits for was cancelled."""
 
 
 class ReportUnavailable(AgentrtError):

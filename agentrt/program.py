@@ -48,6 +48,8 @@ class ToolCall:
 
     Attributes:
         error: what the model was told went wrong; empty for a call that finished.
+        waited_s: for other calls of the tool to end; part of the time from start to end.
+        attempts: that were made; 0 if nothing ran.
     """
 
     name: str
@@ -55,10 +57,12 @@ class ToolCall:
     ended: float
     outcome: ToolOutcome
     error: str = ""
+    waited_s: float = 0.0
+    attempts: int = 1
 
     @property
     def seconds(self) -> float:
-        """From the start of the tool to its result."""
+        """From the call to its result."""
         return self.ended - self.started
 
 
@@ -101,12 +105,16 @@ class Program:
         program_id: unique, 32 hexadecimal digits.
         agent: name of the agent.
         copy: 1 for the first program of this agent in its runtime, 2 for the next, …
+        parent: the program that started it, if one did.
+        children: programs that it started, in order.
+        prefix: what its prompts begin with and others' do too, name and tokens; of a fork.
         state: what it does now.
         started: seconds on the runtime's clock, None while it has not begun.
         ended: seconds on the runtime's clock, None while it runs.
         turn: number of the model request in progress or answered last, from 1; 0 before.
         current_tool: name of the tool that runs now.
         turns: answered model requests, in order.
+        early_calls: tool calls of the agent itself before its first request.
         output: what the agent returned, once it has.
         error: why it failed, in one line.
     """
@@ -114,12 +122,16 @@ class Program:
     program_id: str
     agent: str
     copy: int
+    parent: Program | None = field(default=None, repr=False, compare=False)
+    children: list[Program] = field(default_factory=list, repr=False, compare=False)
+    prefix: tuple[str, int] | None = None
     state: ProgramState = ProgramState.PENDING
     started: float | None = None
     ended: float | None = None
     turn: int = 0
     current_tool: str | None = None
     turns: list[Turn] = field(default_factory=list)
+    early_calls: list[ToolCall] = field(default_factory=list)
     output: Any = None
     error: str = ""
 
@@ -143,10 +155,10 @@ class Program:
         self.state = ProgramState.TOOL
 
     def end_tool(self, call: ToolCall) -> None:
-        """The tool call ended; it belongs to the turn that asked for it."""
+        """The tool call ended; it belongs to the turn before it."""
         self.current_tool = None
         self.state = ProgramState.MODEL
-        self.turns[-1].tools.append(call)
+        (self.turns[-1].tools if self.turns else self.early_calls).append(call)
 
     def end(self, state: ProgramState, now: float, *, output: Any = None, error: str = "") -> None:
         """The program is over."""
@@ -158,7 +170,7 @@ class Program:
     @property
     def tool_calls(self) -> list[ToolCall]:
         """All tool calls, in order."""
-        return [call for turn in self.turns for call in turn.tools]
+        return [*self.early_calls, *(call for turn in self.turns for call in turn.tools)]
 
     @property
     def input_tokens(self) -> int:
@@ -200,7 +212,10 @@ class Program:
             program_id=self.program_id,
             agent=self.agent,
             arrival_s=None if self.started is None else self.started - start,
-            turns=_turn_records(self.turns),
+            parent_id=self.parent.program_id if self.parent else None,
+            prefix_id=self.prefix[0] if self.prefix else None,
+            prefix_tokens=self.prefix[1] if self.prefix else None,
+            turns=_turn_records(self.turns, self.children),
         )
 
 
@@ -210,12 +225,21 @@ def sum_known(values: Iterable[N | None]) -> N | None:
     return sum(known[1:], start=known[0]) if known else None
 
 
-def _turn_records(turns: Sequence[Turn]) -> tuple[TurnRecord, ...]:
+def _turn_records(turns: Sequence[Turn], children: Sequence[Program]) -> tuple[TurnRecord, ...]:
     if not turns:
         return ()
     new_tokens = [turns[0].input_tokens]
     pauses: list[float] = []
+    waits: list[tuple[str, ...]] = []
     for previous, turn in pairwise(turns):
+        waits.append(
+            tuple(
+                child.program_id
+                for child in children
+                if child.started is not None and child.ended is not None
+                if previous.ended <= child.started and child.ended <= turn.started
+            )
+        )
         held = previous.input_tokens + previous.output_tokens if turn.extends_previous else 0
         new_tokens.append(max(0, turn.input_tokens - held))
         pauses.append(turn.started - previous.ended)
@@ -227,8 +251,11 @@ def _turn_records(turns: Sequence[Turn]) -> tuple[TurnRecord, ...]:
             pause_s=pause,
             pause_kind=_pause_kind(turn, is_last=turn is turns[-1]),
             tools=tuple(ToolRecord(call.name, call.seconds) for call in _executed(turn)),
+            waits_for=waited,
         )
-        for turn, new, pause in zip(turns, new_tokens, [*pauses, 0.0], strict=True)
+        for turn, new, pause, waited in zip(
+            turns, new_tokens, [*pauses, 0.0], [*waits, ()], strict=True
+        )
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 from uuid import uuid4
 
 import anyio
@@ -20,10 +23,14 @@ from agentrt.client import DEFAULT_REQUEST_TIMEOUT_S, EngineClient
 from agentrt.context import Context
 from agentrt.endpoint import Endpoint
 from agentrt.engine_hints import EngineHints
+from agentrt.family import Family, family
 from agentrt.interception import Interception
 from agentrt.program import Clock, Program, ProgramState
 from agentrt.recorder import Recorder
+from agentrt.running import Running
+from agentrt.secrets import Secrets, environment_secrets
 from agentrt.spans import Spans
+from agentrt.tool_slots import ToolSlots
 from agentrt.turn_loop import TurnLoop
 
 P = ParamSpec("P")
@@ -46,8 +53,8 @@ class ProgramResult(Generic[R]):
 class Runtime:
     """Programs on one engine; an async context manager.
 
-    Programs run in the task that calls `run`: start many of them in a task group, and
-    cancelling a task cancels its program and the tool it is in.
+    Programs run in the task that calls `run`, or beside the block of `start`; cancelling it cancels
+    the program, the tool it is in, and the programs that it started.
 
     Attributes:
         programs: all programs, in start order, also those that failed.
@@ -58,6 +65,8 @@ class Runtime:
         trace: file to which each program is written when it ends, as agentrt.trace.v1.
         request_timeout: seconds without an answer after which the engine counts as lost.
         tracer_provider: where spans go; None is the application's global provider.
+        secrets: what neither model nor records get to see, besides the values of environment
+            variables that are called KEY, TOKEN, SECRET, PASSWORD or CREDENTIALS.
         clock: seconds, for all times of programs.
     """
 
@@ -69,6 +78,7 @@ class Runtime:
         trace: Path | str | None = None,
         request_timeout: float = DEFAULT_REQUEST_TIMEOUT_S,
         tracer_provider: TracerProvider | None = None,
+        secrets: Iterable[str] = (),
         clock: Clock = time.monotonic,
     ) -> None:
         self.programs: list[Program] = []
@@ -76,6 +86,8 @@ class Runtime:
         self._trace = None if trace is None else Path(trace)
         self._tracer_provider = tracer_provider
         self._clock = clock
+        self._slots = ToolSlots()
+        self._secrets = Secrets([*secrets, *environment_secrets(os.environ)])
         self._engine: Endpoint | None = None
         self._recorder: Recorder | None = None
         self._resources = AsyncExitStack()
@@ -122,31 +134,73 @@ class Runtime:
 
         Whatever the agent raises is raised here; `programs` keeps the record of the run.
         """
+        program = self._begin(agent, None)
+        return ProgramResult(await self._follow(program, None, agent, args, kwargs), program)
+
+    @asynccontextmanager
+    async def start(
+        self, agent: Agent[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncIterator[Running[R]]:
+        """Run an agent as one program beside the code of a block; its end cancels the program.
+
+            async with runtime.start(fixer, "bug 7") as running:
+                ...
+                report = await running
+
+        Whatever the agent raises is raised where it is awaited, or at the end of the block.
+        """
+        program = self._begin(agent, None)
+        async with family(outlives_block=False) as started:
+            yield started.start(
+                Running(program), partial(self._follow, program, None, agent, args, kwargs)
+            )
+
+    def _begin(self, agent: Agent[..., Any], parent: Program | None) -> Program:
         program = Program(
             program_id=uuid4().hex,
             agent=agent.name,
             copy=1 + sum(other.agent == agent.name for other in self.programs),
+            parent=parent,
         )
-        spans = Spans(self.engine, self._tracer_provider)
-        hints = EngineHints(self._client, self.engine, program.program_id)
-        context = Context(
-            agent,
-            program,
-            TurnLoop(
-                agent,
-                client=self._client,
-                endpoint=self.engine,
-                interception=Interception(self._clock, spans, hints),
-                spans=spans,
-                clock=self._clock,
-            ),
-        )
+        if parent is not None:
+            parent.children.append(program)
         self.programs.append(program)
         program.started = self._clock()
+        return program
+
+    async def _follow(
+        self,
+        program: Program,
+        forked_from: TurnLoop | None,
+        agent: Agent[..., R],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> R:
+        """A program from its beginning to its end."""
+        spans = Spans(self.engine, self._tracer_provider)
+        hints = EngineHints(self._client, self.engine, program.program_id)
+        interception = Interception(self._clock, spans, hints, self._slots, self._secrets)
+        turn_loop = TurnLoop(
+            agent,
+            client=self._client,
+            endpoint=self.engine,
+            interception=interception,
+            spans=spans,
+            clock=self._clock,
+            forked_from=forked_from,
+        )
+        context: Context[Any] | None = None
         try:
             with spans.agent(program):
                 try:
-                    output = await agent.function(context, *args, **kwargs)
+                    async with family(outlives_block=True) as children:
+                        context = Context(
+                            agent,
+                            program,
+                            turn_loop,
+                            partial(self._spawn, program, turn_loop, children),
+                        )
+                        output = await agent.function(context, *args, **kwargs)
                 except anyio.get_cancelled_exc_class():
                     program.end(ProgramState.CANCELLED, self._clock())
                     raise
@@ -160,6 +214,27 @@ class Runtime:
                 self._recorder.write(program)
             if program.turns:
                 await hints.ended()
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(context.remove_workspace)
-        return ProgramResult(output, program)
+            if context is not None:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(context.remove_workspace)
+        return output
+
+    def _spawn(
+        self,
+        parent: Program,
+        history: TurnLoop,
+        children: Family,
+        agent: Agent[..., R],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> Running[R]:
+        """A program of `parent` begins, at a fork with its `history`."""
+        program = self._begin(agent, parent)
+        forked_from = history if agent.forks else None
+        if forked_from is not None and parent.turns:
+            last = parent.turns[-1]
+            name = f"{parent.program_id}/{len(parent.turns)}"
+            program.prefix = name, last.input_tokens + last.output_tokens
+        return children.start(
+            Running(program), partial(self._follow, program, forked_from, agent, args, kwargs)
+        )

@@ -6,13 +6,14 @@ import inspect
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, NotRequired, get_args, get_origin
 
 import docstring_parser
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from pydantic.errors import PydanticUserError
 from typing_extensions import TypedDict
 
+from agentrt.answer_form import describes_an_answer
 from agentrt.context import Context
 from agentrt.errors import DefinitionError
 from agentrt.schema import Schema, inline
@@ -24,12 +25,15 @@ class Signature:
 
     Attributes:
         context_parameter: name of the parameter that receives the `Context`, if there is one.
+        answer: type of the answers of its loops: X of `Context[X]`, or the return annotation where
+            that is a model, a dataclass or a TypedDict; else text.
         names: the other parameters, in order.
         validator: turns a JSON object into keyword arguments; refuses unknown keys.
         schema: the JSON schema of that object, without references.
     """
 
     context_parameter: str | None
+    answer: Any
     names: tuple[str, ...]
     validator: TypeAdapter[dict[str, Any]]
     schema: Schema
@@ -62,7 +66,8 @@ def read_signature(function: Callable[..., Any]) -> Signature:
                 f"{where}: parameter {parameter.name!r} has no type annotation",
                 hint=f"write {parameter.name}: str, or the type it has",
             )
-    contexts = [parameter.name for parameter in parameters if hints[parameter.name] is Context]
+    contexts = [name for name, hint in hints.items() if Context in (hint, get_origin(hint))]
+    contexts = [parameter.name for parameter in parameters if parameter.name in contexts]
     if len(contexts) > 1:
         raise DefinitionError(f"{where}: more than one parameter is a Context: {contexts}")
     inputs = [parameter for parameter in parameters if parameter.name not in contexts]
@@ -84,6 +89,7 @@ def read_signature(function: Callable[..., Any]) -> Signature:
     schema.setdefault("properties", {})
     return Signature(
         context_parameter=contexts[0] if contexts else None,
+        answer=_answer(hints[contexts[0]] if contexts else None, hints.get("return")),
         names=tuple(parameter.name for parameter in inputs),
         validator=validator,
         schema=schema,
@@ -99,6 +105,12 @@ def describe_function(function: Callable[..., Any]) -> str:
 def first_paragraph(docstring: str) -> str:
     """The first paragraph of a docstring on one line."""
     return " ".join(inspect.cleandoc(docstring).partition("\n\n")[0].split())
+
+
+def _answer(context: Any, returned: Any) -> Any:
+    if arguments := get_args(context):
+        return arguments[0]
+    return returned if describes_an_answer(returned) else str
 
 
 def _typed_dict(fields: dict[str, Any]) -> Any:

@@ -6,14 +6,18 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Literal, get_args, overload
 
 from agentrt.errors import DefinitionError
+from agentrt.retry import Retry
 from agentrt.schema import Schema, bounded
 from agentrt.signature import Signature, describe_function, first_paragraph, read_signature
 
 DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_OUTPUT_LIMIT = 4_000
+
+#: "read": a call may be repeated unnoticed. "write": it changes something outside.
+Effect = Literal["read", "write"]
 
 #: What OpenAI-compatible engines accept as the name of a function.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -28,6 +32,11 @@ class Tool:
         description: what the model is told about it.
         function: the function itself, sync or async; call this one in unit tests.
         timeout: seconds per attempt, or None for no limit.
+        total_timeout: seconds for all attempts and the pauses between them.
+        heartbeat_timeout: seconds that an attempt may go without `ctx.heartbeat()`.
+        retry: when a failed attempt is followed by another; None: never.
+        concurrency: calls at once, over all programs of a runtime; None for no limit.
+        effect: "write" if a call changes something that outlives the program.
         output_limit: characters of the result that the model is shown.
         signature: its parameters.
         call_schema: bounded JSON schema of the arguments, for constrained decoding.
@@ -37,6 +46,11 @@ class Tool:
     description: str
     function: Callable[..., Any]
     timeout: float | None
+    total_timeout: float | None
+    heartbeat_timeout: float | None
+    retry: Retry | None
+    concurrency: int | None
+    effect: Effect
     output_limit: int
     signature: Signature
     call_schema: Schema
@@ -67,6 +81,11 @@ def tool(
     *,
     name: str | None = None,
     timeout: float | None = DEFAULT_TIMEOUT_S,
+    total_timeout: float | None = None,
+    heartbeat_timeout: float | None = None,
+    retry: Retry | None = None,
+    concurrency: int | None = None,
+    effect: Effect = "read",
     output_limit: int = DEFAULT_OUTPUT_LIMIT,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 
@@ -77,6 +96,11 @@ def tool(
     *,
     name: str | None = None,
     timeout: float | None = DEFAULT_TIMEOUT_S,
+    total_timeout: float | None = None,
+    heartbeat_timeout: float | None = None,
+    retry: Retry | None = None,
+    concurrency: int | None = None,
+    effect: Effect = "read",
     output_limit: int = DEFAULT_OUTPUT_LIMIT,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a typed function callable by a model.
@@ -89,6 +113,11 @@ def tool(
     Args:
         name: what the model calls it; the name of the function by default.
         timeout: seconds per attempt, or None for no limit.
+        total_timeout: seconds for all attempts and the pauses between them.
+        heartbeat_timeout: seconds that an attempt may go without `ctx.heartbeat()`.
+        retry: when a failed attempt is followed by another; never by default.
+        concurrency: calls at once, over all programs of a runtime; no limit by default.
+        effect: "write" if a call changes something that outlives the program.
         output_limit: characters of the result that the model is shown; the rest is cut.
 
     Raises:
@@ -107,16 +136,31 @@ def tool(
                 f"{where}: {tool_name!r} is not usable as the name of a tool: "
                 "expected 1 to 64 letters, digits, '_' or '-'"
             )
-        if timeout is not None and not timeout > 0:
-            raise DefinitionError(f"{where}: timeout={timeout} s; expected more than 0, or None")
-        if output_limit < 1:
-            raise DefinitionError(f"{where}: output_limit={output_limit}; expected at least 1")
+        for limit, seconds in (
+            ("timeout", timeout),
+            ("total_timeout", total_timeout),
+            ("heartbeat_timeout", heartbeat_timeout),
+        ):
+            if seconds is not None and not seconds > 0:
+                raise DefinitionError(
+                    f"{where}: {limit}={seconds} s; expected more than 0, or None"
+                )
+        for limit, number in (("output_limit", output_limit), ("concurrency", concurrency)):
+            if number is not None and number < 1:
+                raise DefinitionError(f"{where}: {limit}={number}; expected at least 1")
+        if effect not in get_args(Effect):
+            raise DefinitionError(f'{where}: effect={effect!r}; expected "read" or "write"')
         signature = read_signature(function)
         return Tool(
             name=tool_name,
             description=first_paragraph(function.__doc__),
             function=function,
             timeout=timeout,
+            total_timeout=total_timeout,
+            heartbeat_timeout=heartbeat_timeout,
+            retry=retry,
+            concurrency=concurrency,
+            effect=effect,
             output_limit=output_limit,
             signature=signature,
             call_schema=bounded(signature.schema),

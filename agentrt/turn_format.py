@@ -2,6 +2,9 @@
 
 {"name": "grep", "arguments": {"pattern": "def "}}
 {"answer": "The commit is 4f0c2d1."}
+
+Where an answer is to be of a type, its value is no text but JSON of that type, and a turn without
+tools has the form of the second line.
 """
 
 from __future__ import annotations
@@ -13,18 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 import pydantic_core
 
-from agentrt.schema import Bounds, Schema, bounded
+from agentrt.answer_form import AnswerForm
+from agentrt.schema import Schema
 from agentrt.text import excerpt
 
 if TYPE_CHECKING:
     from agentrt.tool import Tool
 
-#: Told to the model, whatever model it is.
-INSTRUCTIONS = (
-    "Reply with one JSON object and nothing else: "
-    '{"name": TOOL, "arguments": {...}} to use a tool, '
-    'or {"answer": TEXT} when you know the answer.'
-)
+
+def instructions(form: AnswerForm[Any], *, with_tools: bool) -> str:
+    """What the model is told of the form, whatever model it is; empty for free text."""
+    if not with_tools and form.is_text:
+        return ""
+    answer = f'{{"answer": {form.described()}}}'
+    call = '{"name": TOOL, "arguments": {...}} to use a tool, or ' if with_tools else ""
+    when = " when you know the answer" if with_tools else ""
+    return f"Reply with one JSON object and nothing else: {call}{answer}{when}.{form.explained()}"
+
 
 _CONTROL_AS_SPACE = dict.fromkeys(range(32), " ")
 
@@ -39,9 +47,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The model is done."""
+    """The model is done; what it answered is not checked yet."""
 
-    text: str
+    value: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +65,22 @@ class Broken:
     answer: str | None = None
 
 
-def response_format(tools: Iterable[Tool], answer_limit: int | None) -> dict[str, Any]:
+def describe_tools(tools: Iterable[Tool]) -> str:
+    """Tools that the prompt does not list, in words."""
+    lines = [json.dumps(tool.description_for_model()["function"]) for tool in tools]
+    return "\n".join(["You may use these tools, too:", *lines])
+
+
+def response_format(tools: Iterable[Tool], answer: Schema | None) -> dict[str, Any]:
     """The constraint on a turn: a call of one of the tools, or an answer.
 
     Args:
         tools: what may be called; none on the last turn, which forces an answer.
-        answer_limit: characters of the answer; None admits calls only.
+        answer: bounded schema of its value; None admits calls only.
     """
     branches = [_object(name={"const": tool.name}, arguments=tool.call_schema) for tool in tools]
-    if answer_limit is not None:
-        text = bounded({"type": "string"}, Bounds(string=answer_limit))
-        branches.append(_object(answer=text))
+    if answer is not None:
+        branches.append(_object(answer=answer))
     schema = branches[0] if len(branches) == 1 else {"anyOf": branches}
     return {
         "type": "json_schema",
@@ -75,29 +88,30 @@ def response_format(tools: Iterable[Tool], answer_limit: int | None) -> dict[str
     }
 
 
-def parse_reply(text: str, *, cut_at: int | None) -> Call | Answer | Broken:
+def parse_reply(text: str, *, told: str, cut_at: int | None) -> Call | Answer | Broken:
     """Read a reply.
 
     Args:
         text: the reply, verbatim.
+        told: the instructions that it should follow.
         cut_at: the token limit that ended generation, or None if the model ended it.
     """
     try:
         # Not strict: the grammars of engines let raw control characters into strings.
         reply = json.loads(text, strict=False)
     except ValueError as error:
-        return _broken(text, cut_at, error)
+        return _broken(text, told, cut_at, error)
     match reply:
-        case {"answer": str(answer)}:
+        case {"answer": answer}:
             return Answer(answer)
         case {"name": str(name), "arguments": dict(arguments)}:
             return Call(name, arguments)
-    return Broken(f"This reply is neither a call nor an answer: {excerpt(text)}. {INSTRUCTIONS}")
+    return Broken(f"This reply is neither a call nor an answer: {excerpt(text)}. {told}")
 
 
-def _broken(text: str, cut_at: int | None, error: ValueError) -> Broken:
+def _broken(text: str, told: str, cut_at: int | None, error: ValueError) -> Broken:
     if cut_at is None:
-        return Broken(f"This reply is not JSON ({error}): {excerpt(text)}. {INSTRUCTIONS}")
+        return Broken(f"This reply is not JSON ({error}): {excerpt(text)}. {told}")
     return Broken(
         f"Your reply was cut at {cut_at} tokens, before its JSON ended, and was not used. "
         f"It began {excerpt(text, 80)}. Reply again, shorter.",

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from uuid import uuid4
 
+from pydantic import ValidationError
+
+from agentrt.answer_form import AnswerForm
 from agentrt.chat import ChatReply, ChatRequest, Message
 from agentrt.client import EngineClient
 from agentrt.endpoint import Endpoint
 from agentrt.errors import NoAnswer
-from agentrt.interception import Interception
+from agentrt.interception import Interception, ToolResult
 from agentrt.program import Clock, Turn
 from agentrt.spans import Spans, set_reply
 from agentrt.text import excerpt
-from agentrt.turn_format import INSTRUCTIONS, Answer, Broken, Call, parse_reply, response_format
+from agentrt.turn_format import (
+    Answer,
+    Broken,
+    Call,
+    describe_tools,
+    instructions,
+    parse_reply,
+    response_format,
+)
+from agentrt.validation import explain_errors
 from agentrt_engine.wire.identity import ProgramTag
 
 if TYPE_CHECKING:
     from agentrt.agent import Agent
     from agentrt.context import Context
     from agentrt.tool import Tool
+
+T = TypeVar("T")
 
 #: "required": the first turn of a loop is a call, if another turn is left for the answer.
 ToolChoice = Literal["auto", "required"]
@@ -42,90 +56,124 @@ class TurnLoop:
         interception: Interception,
         spans: Spans,
         clock: Clock,
+        forked_from: TurnLoop | None = None,
     ) -> None:
         self.messages: list[Message] = []
+        #: What the prompt lists of tools.
+        self.shown: Sequence[Tool] = agent.tools
+        if forked_from is not None:
+            self.messages = list(forked_from.messages)
+            self.shown = forked_from.shown
+        self._introduced = False
+        self._is_fork = bool(self.messages)
         self._agent = agent
         self._client = client
         self._endpoint = endpoint
         self._interception = interception
         self._spans = spans
         self._clock = clock
-        self._format_told = False
+        self._told = ""
         self._previous_tools: list[dict[str, Any]] | None = None
 
     async def run(
         self,
-        context: Context,
+        context: Context[Any],
         prompt: str,
+        form: AnswerForm[T],
         *,
         tools: Sequence[Tool],
         tool_choice: ToolChoice,
         max_turns: int,
         max_tokens: int,
-    ) -> str:
+    ) -> T:
         """Take turns until the model answers; the last permitted turn forces an answer.
 
         Raises:
             NoAnswer: the last turn gave none.
+            BudgetExceeded: the program may not use more.
             EngineError: the engine was lost or refused a request.
         """
-        self._begin(prompt, tools)
-        shown = self._shown(tools)
-        if not tools:
-            return (await self._turn(context, shown, max_tokens, None)).text
+        told = instructions(form, with_tools=bool(tools))
+        self._begin(prompt, told, tools)
+        self.shown = self._shown(tools)
+        if not told:
+            return form.read((await self._turn(context, max_tokens, None)).text)
         by_name = {tool.name: tool for tool in tools}
-        limit = self._agent.answer_limit
-        for remaining in reversed(range(max_turns)):
-            must_call = tool_choice == "required" and remaining == max_turns - 1 > 0
-            constraint = response_format(tools if remaining else (), None if must_call else limit)
-            reply = await self._turn(context, shown, max_tokens, constraint)
+        answer = form.constraint(self._agent.answer_limit)
+        budget, program = self._agent.budget, context.program
+        turns = budget.most_turns(program, max_turns)
+        for remaining in reversed(range(turns)):
+            last = not remaining
+            may_call = bool(tools) and not last and budget.may_call(program)
+            must_call = may_call and tool_choice == "required" and remaining == turns - 1
+            constraint = response_format(tools if may_call else (), None if must_call else answer)
+            reply = await self._turn(context, max_tokens, constraint)
             cut_at = reply.output_tokens if reply.finish_reason == "length" else None
-            match parse_reply(reply.text, cut_at=cut_at):
-                case Answer(text):
-                    return text
-                case Broken(answer=str(text)) if not remaining:
-                    return text
-                case Broken(reason) if remaining:
-                    self.messages.append({"role": "user", "content": reason})
-                case Call(name, arguments) if remaining:
-                    await self._call(context, by_name, name, arguments)
+            match parse_reply(reply.text, told=told, cut_at=cut_at):
+                case Answer(value):
+                    try:
+                        return form.read(value)
+                    except ValidationError as error:
+                        problem = f"This answer does not fit: {explain_errors(error)}. {told}"
+                case Broken(answer=str(text)) if form.is_text and last:
+                    return form.read(text)
+                case Broken(reason):
+                    problem = reason
+                case Call(name, arguments):
+                    problem = ""
+                    if may_call:
+                        result = await self.call_tool(context, by_name, name, arguments)
+                        self.messages.append(result.message(name))
+            if problem and not last:
+                self.messages.append({"role": "user", "content": problem})
         raise NoAnswer(
-            f"{context.program.label} gave no answer in {max_turns} turns; "
+            f"{program.label} gave no answer in {turns} turns; "
             f"its last reply was {excerpt(reply.text)}",
             hint="raise max_turns or max_tokens; the engine must support response_format",
         )
 
-    def _shown(self, tools: Sequence[Tool]) -> list[Tool]:
+    def _shown(self, tools: Sequence[Tool]) -> Sequence[Tool]:
         """The tools that the prompt lists: the agent's always, so that its beginning stays.
 
         Templates render tools at the beginning, and another beginning would find nothing in the
-        KV cache. What may be called is the decoder's constraint, not the list.
+        KV cache. What may be called is the decoder's constraint, not the list. A fork lists what
+        its parent does.
         """
+        if self._is_fork:
+            return self.shown
         return [*self._agent.tools, *(tool for tool in tools if tool not in self._agent.tools)]
 
-    def _begin(self, prompt: str, tools: Sequence[Tool]) -> None:
-        """Append the prompt, and the reply format where the model was not told it yet."""
-        tell_format = bool(tools) and not self._format_told
-        self._format_told |= tell_format
+    def _begin(self, prompt: str, told: str, tools: Sequence[Tool]) -> None:
+        """Append the prompt, and whatever the model was not told yet.
+
+        That is who it is, and the form of its replies whenever it is another one.
+        """
+        parts = []
+        if not self._introduced:
+            parts.append(self._agent.instructions)
+            if self._is_fork:
+                unknown = [tool for tool in tools if tool not in self.shown]
+                parts += [describe_tools(unknown)] if unknown else []
+        if told != self._told:
+            parts += [told] if told else []
+            self._told = told or self._told
         if not self.messages:
-            parts = [self._agent.instructions, *([INSTRUCTIONS] if tell_format else [])]
             self.messages.append({"role": "system", "content": "\n\n".join(parts)})
-        elif tell_format:
-            prompt = f"{INSTRUCTIONS}\n\n{prompt}"
-        self.messages.append({"role": "user", "content": prompt})
+            parts = []
+        self.messages.append({"role": "user", "content": "\n\n".join([*parts, prompt])})
+        self._introduced = True
 
     async def _turn(
         self,
-        context: Context,
-        tools: Sequence[Tool],
+        context: Context[Any],
         max_tokens: int,
         constraint: dict[str, Any] | None,
     ) -> ChatReply:
-        program = context.program
+        program, budget = context.program, self._agent.budget
         request = ChatRequest(
             messages=self.messages,
-            max_tokens=max_tokens,
-            tools=[tool.description_for_model() for tool in tools],
+            max_tokens=budget.check_turn(program, max_tokens, self._clock()),
+            tools=[tool.description_for_model() for tool in self.shown],
             response_format=constraint,
             temperature=self._agent.temperature,
             seed=self._agent.seed,
@@ -136,7 +184,12 @@ class TurnLoop:
             reply = await self._client.chat(
                 request,
                 endpoint=self._endpoint,
-                tag=ProgramTag(program.program_id),
+                tag=ProgramTag(
+                    program.program_id,
+                    program.parent.program_id if program.parent else None,
+                    agent=program.agent,
+                    max_turns=budget.turns,
+                ),
                 request_id=uuid4().hex,
             )
             set_reply(span, reply)
@@ -156,11 +209,19 @@ class TurnLoop:
         self.messages.append({"role": "assistant", "content": reply.text})
         return reply
 
-    async def _call(
-        self, context: Context, tools: dict[str, Tool], name: str, arguments: dict[str, Any]
-    ) -> None:
+    async def call_tool(
+        self,
+        context: Context[Any],
+        tools: Mapping[str, Tool],
+        name: str,
+        arguments: dict[str, Any],
+    ) -> ToolResult:
+        """A tool call of the model or of the agent itself.
+
+        Raises:
+            BudgetExceeded: the program may make no more.
+            EngineError: the tool itself used the engine, and that failed.
+        """
+        self._agent.budget.check_tool(context.program, self._clock())
         call_id = f"call_{uuid4().hex}"
-        result = await self._interception.call(context, tools, name, arguments, call_id=call_id)
-        self.messages.append(
-            {"role": "tool", "tool_call_id": call_id, "name": name, "content": result.text}
-        )
+        return await self._interception.call(context, tools, name, arguments, call_id=call_id)

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from agentrt import tool
+from agentrt.answer_form import TEXT
 from agentrt.turn_format import response_format
 from agentrt_engine.sglang.flag import EngineFlag
 from agentrt_engine.sglang.server import EngineProcess
@@ -31,7 +32,9 @@ def bash(command: str) -> str:
 
 def turn_schema() -> dict[str, Any]:
     """What the SDK sends."""
-    schema: dict[str, Any] = with_escapes(response_format([bash], 600))["json_schema"]["schema"]
+    schema: dict[str, Any] = with_escapes(response_format([bash], TEXT.constraint(600)))[
+        "json_schema"
+    ]["schema"]
     return schema
 
 

@@ -150,7 +150,7 @@ def test_a_cut_call_is_shown_as_an_error() -> None:
         (says(""), "This reply is not JSON"),
         (says("[1]"), "neither a call nor an answer: '[1]'"),
         (says('{"name": "lookup"}'), "neither a call nor an answer"),
-        (says('{"answer": 4}'), "neither a call nor an answer"),
+        (says('{"answer": 4}'), "does not fit: input: Input should be a valid string"),
     ],
 )
 def test_a_reply_of_another_form_is_shown_as_an_error(reply: Step, error: str) -> None:
@@ -258,7 +258,8 @@ def test_requests_carry_the_identity_of_their_program() -> None:
     for request in engine.requests:
         assert request.headers["x-agentrt-program-id"] == program.program_id
         assert request.headers["x-dynamo-session-id"] == program.program_id
-        assert request.body["custom_params"] == {"agentrt": {"program_id": program.program_id}}
+        tag = {"program_id": program.program_id, "agent": "reader"}
+        assert request.body["custom_params"] == {"agentrt": tag}
         assert request.body["return_meta_info"] is True
     assert len({request.headers["x-request-id"] for request in engine.requests}) == 2
 
