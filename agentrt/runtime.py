@@ -31,7 +31,7 @@ from agentrt.running import Running
 from agentrt.secrets import Secrets, environment_secrets
 from agentrt.spans import Spans
 from agentrt.tool_slots import ToolSlots
-from agentrt.turn_loop import TurnLoop
+from agentrt.turn_loop import History, TurnLoop
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -171,7 +171,7 @@ class Runtime:
     async def _follow(
         self,
         program: Program,
-        forked_from: TurnLoop | None,
+        forked_from: History | None,
         agent: Agent[..., R],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
@@ -222,15 +222,15 @@ class Runtime:
     def _spawn(
         self,
         parent: Program,
-        history: TurnLoop,
+        turn_loop: TurnLoop,
         children: Family,
         agent: Agent[..., R],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> Running[R]:
-        """A program of `parent` begins, at a fork with its `history`."""
+        """A program of `parent` begins, a fork with what that knows now."""
         program = self._begin(agent, parent)
-        forked_from = history if agent.forks else None
+        forked_from = turn_loop.history() if agent.forks else None
         if forked_from is not None and parent.turns:
             last = parent.turns[-1]
             name = f"{parent.program_id}/{len(parent.turns)}"

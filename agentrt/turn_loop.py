@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from uuid import uuid4
 
@@ -40,6 +41,19 @@ T = TypeVar("T")
 ToolChoice = Literal["auto", "required"]
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a program knows at a moment, for a fork to go on from.
+
+    Attributes:
+        messages: so far.
+        tools: that its prompts list.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...]
+
+
 class TurnLoop:
     """Asks the model, calls the tools it asks for, and asks again.
 
@@ -56,14 +70,11 @@ class TurnLoop:
         interception: Interception,
         spans: Spans,
         clock: Clock,
-        forked_from: TurnLoop | None = None,
+        forked_from: History | None = None,
     ) -> None:
-        self.messages: list[Message] = []
-        #: What the prompt lists of tools.
-        self.shown: Sequence[Tool] = agent.tools
-        if forked_from is not None:
-            self.messages = list(forked_from.messages)
-            self.shown = forked_from.shown
+        self.messages: list[Message] = list(forked_from.messages) if forked_from else []
+        # What the prompt lists of tools.
+        self._shown: Sequence[Tool] = forked_from.tools if forked_from else agent.tools
         self._introduced = False
         self._is_fork = bool(self.messages)
         self._agent = agent
@@ -74,6 +85,10 @@ class TurnLoop:
         self._clock = clock
         self._told = ""
         self._previous_tools: list[dict[str, Any]] | None = None
+
+    def history(self) -> History:
+        """What the program knows now."""
+        return History(tuple(self.messages), tuple(self._shown))
 
     async def run(
         self,
@@ -95,7 +110,7 @@ class TurnLoop:
         """
         told = instructions(form, with_tools=bool(tools))
         self._begin(prompt, told, tools)
-        self.shown = self._shown(tools)
+        self._shown = self._listed(tools)
         if not told:
             return form.read((await self._turn(context, max_tokens, None)).text)
         by_name = {tool.name: tool for tool in tools}
@@ -132,7 +147,7 @@ class TurnLoop:
             hint="raise max_turns or max_tokens; the engine must support response_format",
         )
 
-    def _shown(self, tools: Sequence[Tool]) -> Sequence[Tool]:
+    def _listed(self, tools: Sequence[Tool]) -> Sequence[Tool]:
         """The tools that the prompt lists: the agent's always, so that its beginning stays.
 
         Templates render tools at the beginning, and another beginning would find nothing in the
@@ -140,7 +155,7 @@ class TurnLoop:
         its parent does.
         """
         if self._is_fork:
-            return self.shown
+            return self._shown
         return [*self._agent.tools, *(tool for tool in tools if tool not in self._agent.tools)]
 
     def _begin(self, prompt: str, told: str, tools: Sequence[Tool]) -> None:
@@ -152,7 +167,7 @@ class TurnLoop:
         if not self._introduced:
             parts.append(self._agent.instructions)
             if self._is_fork:
-                unknown = [tool for tool in tools if tool not in self.shown]
+                unknown = [tool for tool in tools if tool not in self._shown]
                 parts += [describe_tools(unknown)] if unknown else []
         if told != self._told:
             parts += [told] if told else []
@@ -173,7 +188,7 @@ class TurnLoop:
         request = ChatRequest(
             messages=self.messages,
             max_tokens=budget.check_turn(program, max_tokens, self._clock()),
-            tools=[tool.description_for_model() for tool in self.shown],
+            tools=[tool.description_for_model() for tool in self._shown],
             response_format=constraint,
             temperature=self._agent.temperature,
             seed=self._agent.seed,

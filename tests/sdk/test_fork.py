@@ -82,6 +82,25 @@ def test_forks_leave_their_parent_as_it_was() -> None:
         assert run(engine, parent).output == ("You lead.", "begin", "a", "end", "c")
 
 
+def test_a_fork_knows_what_its_parent_knew_when_it_was_started() -> None:
+    @agent
+    async def child(ctx: Context) -> int:
+        """You help."""
+        await ctx.loop("help")
+        return len(ctx.messages)
+
+    @agent
+    async def parent(ctx: Context) -> int:
+        """You lead."""
+        await ctx.loop("begin")
+        started = ctx.spawn(child.fork())
+        await ctx.loop("go on")
+        return await started
+
+    with ScriptedEngine([[says("a"), says("b")], [says("c", delay_s=0.05)]]) as engine:
+        assert run(engine, parent).output == 5
+
+
 def test_the_records_of_forks_share_a_prefix() -> None:
     with ScriptedEngine(SCRIPTS) as engine:
         program = run(engine, author).program
