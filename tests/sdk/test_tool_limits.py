@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrt import Context, Program, Retry, Tool, ToolCall, ToolOutcome, agent, connect, tool
+from agentrt import Context, Retry, Tool, ToolCall, ToolOutcome, agent, connect, tool
 from agentrt.errors import DefinitionError, EngineLost
 from agentrt.heartbeat import beat
 from agentrt.secrets import MASK, Secrets, environment_secrets
@@ -235,6 +235,25 @@ def test_a_sign_of_life_outside_of_a_tool_is_an_error() -> None:
 # Room.
 
 
+def at_once(used: Tool, number: int) -> list[ToolCall]:
+    """The calls of so many programs that all start now."""
+
+    @agent(tools=[used])
+    async def caller(ctx: Context) -> None:
+        """You call."""
+        await ctx.loop("call it")
+
+    async def main(url: str) -> list[ToolCall]:
+        async with connect(url) as runtime:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(number):
+                    tasks.start_soon(runtime.run, caller)
+            return [program.tool_calls[0] for program in runtime.programs]
+
+    with ScriptedEngine([call(used.name)] * number + [answer("done")] * number) as engine:
+        return anyio.run(main, engine.url)
+
+
 def test_so_many_calls_run_at_once_and_no_more() -> None:
     running, most = 0, 0
 
@@ -247,21 +266,7 @@ def test_so_many_calls_run_at_once_and_no_more() -> None:
         await anyio.sleep(0.05)
         running -= 1
 
-    @agent(tools=[work])
-    async def caller(ctx: Context) -> None:
-        """You call."""
-        await ctx.loop("call it")
-
-    async def main(url: str) -> list[Program]:
-        async with connect(url) as runtime:
-            async with anyio.create_task_group() as tasks:
-                for _ in range(6):
-                    tasks.start_soon(runtime.run, caller)
-            return runtime.programs
-
-    with ScriptedEngine([call("work")] * 6 + [answer("done")] * 6) as engine:
-        programs = anyio.run(main, engine.url)
-    calls = [program.tool_calls[0] for program in programs]
+    calls = at_once(work, 6)
     assert most == 2
     assert all(called.outcome is ToolOutcome.FINISHED for called in calls)
     waits = sorted(called.waited_s for called in calls)
@@ -276,22 +281,7 @@ def test_waiting_for_room_does_not_count_against_the_timeout() -> None:
         await anyio.sleep(0.2)
         return "done"
 
-    @agent(tools=[work])
-    async def caller(ctx: Context) -> None:
-        """You call."""
-        await ctx.loop("call it")
-
-    async def main(url: str) -> list[Program]:
-        async with connect(url) as runtime:
-            async with anyio.create_task_group() as tasks:
-                for _ in range(3):
-                    tasks.start_soon(runtime.run, caller)
-            return runtime.programs
-
-    with ScriptedEngine([call("work")] * 3 + [answer("done")] * 3) as engine:
-        programs = anyio.run(main, engine.url)
-    outcomes = {program.tool_calls[0].outcome for program in programs}
-    assert outcomes == {ToolOutcome.FINISHED}
+    assert {called.outcome for called in at_once(work, 3)} == {ToolOutcome.FINISHED}
 
 
 @pytest.mark.parametrize(

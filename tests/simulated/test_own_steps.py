@@ -11,7 +11,7 @@ from agentrt_engine.simulated.arrivals import OpenLoop
 from agentrt_engine.simulated.engine import SimulatedEngine
 from agentrt_engine.simulated.settings import EngineSettings
 from agentrt_engine.simulated.workload import ProgramPlan, TurnPlan
-from tests.simulated.test_jumping import exact_and_summed
+from tests.simulated.test_jumping import assert_alike
 from tests.support.simulated import COSTS, run, settings, watched
 from tests.support.workloads import single, workload
 
@@ -64,11 +64,7 @@ def test_jumping_comes_to_the_same_as_stepping(policy: str, seed: int) -> None:
     records = workload(seed)
     jumped = run(records, policy, engine)
     stepped = run(records, policy, engine, stepwise=True)
-    for (exact, summed), (exact_too, summed_too) in zip(
-        exact_and_summed(jumped), exact_and_summed(stepped), strict=True
-    ):
-        assert exact == exact_too
-        assert summed == pytest.approx(summed_too, rel=1e-9, abs=1e-12)
+    assert_alike(jumped, stepped)
 
 
 @pytest.mark.parametrize("policy", ["lru", "guard"])

@@ -14,7 +14,7 @@ from agentrt_engine.simulated.costs import TickCosts
 from agentrt_engine.simulated.isolated import Isolated
 from agentrt_engine.simulated.profile import load_profile
 from agentrt_engine.simulated.workload import plan_workload
-from tests.simulated.test_jumping import exact_and_summed
+from tests.simulated.test_jumping import assert_alike
 from tests.support.simulated import COSTS, run, settings, watched
 from tests.support.workloads import workload
 
@@ -52,11 +52,7 @@ def test_jumping_comes_to_the_same_as_stepping(policy: str, seed: int) -> None:
     records = workload(seed)
     jumped = run(records, policy, engine, kind="open")
     stepped = run(records, policy, engine, kind="open", stepwise=True)
-    for (exact, summed), (exact_too, summed_too) in zip(
-        exact_and_summed(jumped), exact_and_summed(stepped), strict=True
-    ):
-        assert exact == exact_too
-        assert summed == pytest.approx(summed_too, rel=1e-9, abs=1e-12)
+    assert_alike(jumped, stepped)
 
 
 @pytest.mark.parametrize("policy", ["lru", "guard"])
