@@ -10,7 +10,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from pydantic import ValidationError
 
-from agentrt.answer_form import TEXT, AnswerForm
+from agentrt.answer_form import AnswerForm
 from agentrt.budget import NO_BUDGET, Budget
 from agentrt.context import Context
 from agentrt.errors import DefinitionError, ProgramInputError
@@ -165,7 +165,7 @@ def agent(
             temperature=temperature,
             seed=seed,
             signature=signature,
-            answer_form=TEXT if answer is str else AnswerForm.of(answer, where),
+            answer_form=AnswerForm.of(answer, where),
         )
 
     return make if function is None else make(function)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, is_dataclass
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticUserError
@@ -40,6 +39,8 @@ class AnswerForm(Generic[T]):
         Raises:
             DefinitionError: it cannot.
         """
+        if type_ is str:
+            return cast("AnswerForm[T]", TEXT)
         try:
             adapter = TypeAdapter(type_)
             schema = inline(adapter.json_schema())
@@ -49,7 +50,7 @@ class AnswerForm(Generic[T]):
                 f"{where}: an answer of this type cannot be asked for: {error}",
                 hint="use a pydantic model, a dataclass or a TypedDict of JSON types",
             ) from error
-        return cls(adapter, None if type_ is str else schema)
+        return cls(adapter, schema)
 
     @property
     def is_text(self) -> bool:
@@ -91,6 +92,6 @@ TEXT: AnswerForm[str] = AnswerForm(TypeAdapter(str), None)
 
 def describes_an_answer(annotation: Any) -> bool:
     """Whether a return annotation is itself the form of an answer: a type with named fields."""
-    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-    is_dataclass = isinstance(annotation, type) and dataclasses.is_dataclass(annotation)
-    return is_model or is_dataclass or is_typeddict(annotation)
+    if not isinstance(annotation, type):
+        return False
+    return issubclass(annotation, BaseModel) or is_dataclass(annotation) or is_typeddict(annotation)

@@ -44,7 +44,6 @@ async def family(*, outlives_block: bool) -> AsyncIterator[Family]:
         outlives_block: else they are cancelled at its end.
     """
     failure: Exception | None = None
-    members: Family
     async with anyio.create_task_group() as tasks:
         members = Family(tasks)
         try:

@@ -39,11 +39,6 @@ class Heartbeat:
         finally:
             _current.reset(token)
 
-    @property
-    def stopped(self) -> bool:
-        """Whether it was silent for too long."""
-        return self._scope.cancelled_caught
-
     def beat(self) -> None:
         """Another `timeout` seconds from now; from the event loop or any thread of the tool."""
         if threading.get_ident() == self._thread:

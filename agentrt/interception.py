@@ -141,15 +141,14 @@ class Interception:
         try:
             keywords = tool.signature.validator.validate_python(arguments)
         except ValidationError as error:
-            text, result.outcome = _explain_arguments(tool, arguments, error), ToolOutcome.REJECTED
-        else:
-            if tool.signature.context_parameter is not None:
-                keywords[tool.signature.context_parameter] = context
-            text = await self._run(tool, keywords, result)
+            result.text = self._secrets.mask(_explain_arguments(tool, arguments, error))
+            result.outcome = ToolOutcome.REJECTED
+            return
+        if tool.signature.context_parameter is not None:
+            keywords[tool.signature.context_parameter] = context
+        text = await self._run(tool, keywords, result)
         # Masked before it is cut: half a secret would not be found.
-        text = self._secrets.mask(text)
-        rejected = result.outcome is ToolOutcome.REJECTED
-        result.text = text if rejected else cut(text, tool.output_limit)
+        result.text = cut(self._secrets.mask(text), tool.output_limit)
 
     async def _run(self, tool: Tool, keywords: dict[str, Any], result: ToolResult) -> str:
         waits_from = self._clock()

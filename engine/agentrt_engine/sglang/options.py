@@ -144,8 +144,8 @@ class EngineOptions:
             }
             flags += [
                 "disable-cuda-graph",
-                # The model runs in the scheduler's own thread: overlapping hides nothing, holds
-                # the first token back by a step, and step times would be those of other batches.
+                # The model runs in the scheduler's own thread: overlapping hides nothing and
+                # holds the first token back by a step.
                 "disable-overlap-schedule",
                 "sleep-on-idle",
             ]
