@@ -8,7 +8,7 @@ holds; it has to take some of it when a request ends and the next one starts. Ev
 processes, since one may be 10 % faster than another by chance.
 Measured is the time between two runs of the model in the scheduler process (`step_probe`), by the
 wall clock and by the CPU clock of its thread, which other processes do not disturb. The model is
-cut to its first few layers, so that a decode step takes about as long as one on a GPU
+cut to its first layer, so that a decode step takes about as long as one on a GPU
 and there are many of them. Stock and `lru` hold no KV of paused programs; they have as much less
 memory as that would take.
 """
@@ -86,7 +86,7 @@ def main(
     *,
     rounds: int = 3,
     seconds: float = 30.0,
-    layers: int = 4,
+    layers: int = 1,
     seed: int = 1,
     servers: Sequence[str] = SERVERS,
     json: Path | None = None,

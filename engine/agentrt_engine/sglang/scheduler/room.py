@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from itertools import islice
 
 from agentrt_engine.policy import Context, Program, Turn
 from agentrt_engine.sglang.scheduler.idle_kv import Held
@@ -19,12 +18,13 @@ ATTEMPTS = 4
 #: Contexts measured anew at a refusal while something runs; each takes 5 µs.
 MEASURED = 8
 
-#: With more idle contexts than that a policy is offered so many: half of them those held for
-#: longest, half those of the programs that arrived last.
+#: With more idle contexts than that a policy is offered as many as hold what is needed, but no
+#: fewer: half of them those held for longest, half those of the programs that arrived last.
 OFFERED = 16
 
-#: How often at most all of them are offered while something runs, seconds.
-ALL_EVERY_S = 0.25
+#: All of them are offered at most so often while something runs, seconds per context. To ask about
+#: one takes 3 µs.
+ALL_EVERY_S = 1e-3
 
 #: Decode steps that room is made for at once.
 GROWTH_STEPS = 16
@@ -115,7 +115,8 @@ class Room:
         state = self._state
         for attempt in range(ATTEMPTS):
             some = attempt == 0 and len(state.idle) > OFFERED
-            offered = self._evictable(turn, self._some_of_the_idle() if some else state.idle)
+            wanted = need + state.policy.reserve(turn, state)
+            offered = self._evictable(turn, self._some_of_the_idle(wanted) if some else state.idle)
             yielded = state.policy.reclaim(
                 state.now,
                 turn,
@@ -148,20 +149,26 @@ class Room:
         return (some or changed) and self._time_for_all()
 
     def _time_for_all(self) -> bool:
-        """Whether all contexts may be looked at: a thousand of them take a millisecond."""
+        """Whether all contexts may be looked at: a thousand of them take milliseconds."""
         state = self._state
         if len(state.idle) <= OFFERED or not state.in_batch:
             return True
         if state.now < self._all_again_s:
             return False
-        self._all_again_s = state.now + ALL_EVERY_S
+        self._all_again_s = state.now + ALL_EVERY_S * len(state.idle)
         return True
 
-    def _some_of_the_idle(self) -> Iterable[Held]:
-        """Those held for longest and those of the latest programs."""
+    def _some_of_the_idle(self, tokens: int) -> Iterable[Held]:
+        """Those held for longest and those of the latest programs; so many tokens, if there are."""
         idle = self._state.idle
-        chosen = dict.fromkeys(islice(idle, OFFERED // 2))
-        return chosen | dict.fromkeys(islice(idle.latest_arrivals(), OFFERED // 2))
+        chosen: dict[Held, None] = {}
+        found = 0
+        for both in zip(idle, idle.latest_arrivals(), strict=True):
+            found += sum(held.context.tokens for held in both if held not in chosen)
+            chosen.update(dict.fromkeys(both))
+            if found >= tokens and len(chosen) >= OFFERED:
+                break
+        return chosen
 
     def _evictable(self, turn: Turn, among: Iterable[Held]) -> list[Context]:
         now, own = self._state.now, turn.program
