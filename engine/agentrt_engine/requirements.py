@@ -60,6 +60,9 @@ def _parse_all(*texts: str) -> tuple[Requirement, ...]:
     return tuple(Requirement.parse(text) for text in texts)
 
 
+#: Without it uvicorn parses HTTP in Python, which takes 0.4 ms of every request.
+HTTP_PARSER = "httptools"
+
 #: First and alone, because it may come from an index of its own.
 CPU_TORCH = _parse_all(f"torch=={CPU_TORCH_VERSION}")
 
@@ -77,6 +80,7 @@ CPU_PACKAGES = _parse_all(
     "einops",
     "fastapi",
     "gguf",
+    HTTP_PARSER,
     "jsonschema",
     "loguru",
     "msgspec",
@@ -107,7 +111,7 @@ CPU_PACKAGES_ALONE = _parse_all(
     "torchvision==0.28.0",
 )
 
-CUDA_PACKAGES = _parse_all(f"sglang=={SGLANG_VERSION}")
+CUDA_PACKAGES = _parse_all(f"sglang=={SGLANG_VERSION}", HTTP_PARSER)
 
 
 def engine_requirements(device: Device) -> tuple[Requirement, ...]:
