@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def clean(light: LightEnvironment) -> Iterator[LightEnvironment]:
 
 
 def install(light: LightEnvironment, index: Path, *options: str) -> tuple[int, str, str]:
-    env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}
+    # No pip.conf either: it may name indexes and constraints of its own.
+    env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index), "PIP_CONFIG_FILE": os.devnull}
     done = light.run("agentrt", "engine", "install", "--device", "cpu", *options, env=env)
     return done.returncode, done.stdout, done.stderr
 
