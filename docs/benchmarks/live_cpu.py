@@ -443,6 +443,15 @@ def print_simulated(results: Results) -> None:
     console.print(table)
 
 
+def made() -> dict[str, Any]:
+    """When, how and where a piece was measured."""
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "command": f"python {' '.join(sys.argv)}",
+        "machine": machine() | {"sglang": version("sglang"), "torch": version("torch")},
+    }
+
+
 def parts(chosen: Sequence[Part] | None) -> Iterator[Part]:
     """In order."""
     yield from (part for part in Part if not chosen or part in chosen)
@@ -497,11 +506,7 @@ def main(
             anyio.run(measure_simulated, seeds, results)
         if json is not None:
             document |= {
-                "made": {
-                    **document.get("made", {}),
-                    piece: f"{time.strftime('%Y-%m-%d')} python {' '.join(sys.argv)}",
-                },
-                "machine": machine() | {"sglang": version("sglang"), "torch": version("torch")},
+                "made": {**document.get("made", {}), piece: made()},
                 **msgspec.to_builtins(results),
             }
             if results.runs:
