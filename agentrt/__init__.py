@@ -33,10 +33,12 @@ from agentrt.connect import connect  # noqa: E402
 from agentrt.context import Context  # noqa: E402
 from agentrt.embedded import EngineSettings  # noqa: E402
 from agentrt.errors import AgentrtError  # noqa: E402
+from agentrt.journal import Durability, Journal  # noqa: E402
 from agentrt.program import Program, ProgramState, ToolCall, ToolOutcome, Turn  # noqa: E402
 from agentrt.retry import Retry  # noqa: E402
 from agentrt.running import Running  # noqa: E402
 from agentrt.runtime import ProgramResult, Runtime  # noqa: E402
+from agentrt.signature import IdempotencyKey  # noqa: E402
 from agentrt.tool import Tool, tool  # noqa: E402
 from agentrt.version import __version__  # noqa: E402
 
@@ -45,7 +47,10 @@ __all__ = [
     "AgentrtError",
     "Budget",
     "Context",
+    "Durability",
     "EngineSettings",
+    "IdempotencyKey",
+    "Journal",
     "Program",
     "ProgramResult",
     "ProgramState",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
@@ -96,6 +96,25 @@ class Agent(Generic[P, R_co]):
                 f"input of agent {self.name}: {explain_errors(error)}",
                 hint="give --input TEXT, or a JSON object with the parameters "
                 + ", ".join(self.signature.names),
+            ) from error
+
+    def pack_input(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Keyword arguments of a run as JSON can hold them."""
+        packed: dict[str, Any] = self.signature.validator.dump_python(dict(arguments), mode="json")
+        return packed
+
+    def unpack_input(self, packed: Mapping[str, Any]) -> dict[str, Any]:
+        """Keyword arguments that were packed.
+
+        Raises:
+            ProgramInputError: they do not fit the parameters any more.
+        """
+        try:
+            return self.signature.validator.validate_python(packed)
+        except ValidationError as error:
+            raise ProgramInputError(
+                f"input of agent {self.name}: {explain_errors(error)}",
+                hint="its parameters have changed since: begin a new run",
             ) from error
 
 

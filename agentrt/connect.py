@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from opentelemetry.trace import TracerProvider
 
 from agentrt.client import DEFAULT_REQUEST_TIMEOUT_S
 from agentrt.embedded import API_KEY_VARIABLE, URL_VARIABLE, EngineSettings, locate_or_start
+from agentrt.journal import Durability, Journal
 from agentrt.program import Clock
 from agentrt.runtime import Runtime
 
@@ -25,6 +26,8 @@ async def connect(
     request_timeout: float = DEFAULT_REQUEST_TIMEOUT_S,
     tracer_provider: TracerProvider | None = None,
     secrets: Iterable[str] = (),
+    journal: Journal | Path | str | None = None,
+    durability: Durability = Durability.PROCESS,
     clock: Clock = time.monotonic,
     engine: EngineSettings | None = None,
     on_stage: Callable[[str], None] = lambda _stage: None,
@@ -43,27 +46,37 @@ async def connect(
         tracer_provider: where spans go; None is the application's global provider.
         secrets: what neither model nor records get to see, besides the values of environment
             variables that are called KEY, TOKEN, SECRET, PASSWORD or CREDENTIALS.
+        journal: folder where programs are recorded, made if absent: running them again after a
+            crash goes on where they were.
+        durability: whether records outlive a crash of the process, or of the machine too.
         clock: seconds, for all times of programs.
         engine: what an engine of this process is started with.
         on_stage: told in words what happens while an engine starts.
 
     Raises:
         EngineError: no engine answers, or none can be started.
+        JournalError: the journal is in use, damaged, or cannot be written.
     """
     settings = engine or EngineSettings()
     any_engine = settings == EngineSettings()
     if url is None and any_engine and (url := os.environ.get(URL_VARIABLE) or None):
         api_key = api_key or os.environ.get(API_KEY_VARIABLE)
-    if url is None:
-        handle = await locate_or_start(settings, on_stage)
-        url, api_key = handle.url, api_key or handle.api_key
-    async with Runtime(
-        url,
-        api_key=api_key,
-        trace=trace,
-        request_timeout=request_timeout,
-        tracer_provider=tracer_provider,
-        secrets=secrets,
-        clock=clock,
-    ) as runtime:
-        yield runtime
+    async with AsyncExitStack() as resources:
+        if isinstance(journal, Path | str):
+            opened = Journal(Path(journal), durability=durability)
+            journal = resources.enter_context(opened)
+        if url is None:
+            handle = await locate_or_start(settings, on_stage)
+            url, api_key = handle.url, api_key or handle.api_key
+        yield await resources.enter_async_context(
+            Runtime(
+                url,
+                api_key=api_key,
+                trace=trace,
+                request_timeout=request_timeout,
+                tracer_provider=tracer_provider,
+                secrets=secrets,
+                journal=journal,
+                clock=clock,
+            )
+        )

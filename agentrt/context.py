@@ -43,9 +43,15 @@ class Context(Generic[A]):
     """
 
     def __init__(
-        self, agent: Agent[..., Any], program: Program, turn_loop: TurnLoop, spawn: Spawn
+        self,
+        agent: Agent[..., Any],
+        program: Program,
+        turn_loop: TurnLoop,
+        spawn: Spawn,
+        workspace: Path | None = None,
     ) -> None:
         self.program = program
+        self._kept_workspace = workspace
         self._spawn = spawn
         self._agent = agent
         self._turn_loop = turn_loop
@@ -54,7 +60,13 @@ class Context(Generic[A]):
 
     @property
     def workspace(self) -> Path:
-        """A directory of this program, made at first use and removed when the program ends."""
+        """A directory of this program, made at first use and removed when the program ends.
+
+        In a durable run it stays until the whole run has finished.
+        """
+        if self._kept_workspace is not None:
+            self._kept_workspace.mkdir(parents=True, exist_ok=True)
+            return self._kept_workspace.resolve()
         if self._workspace is None:
             self._workspace = tempfile.TemporaryDirectory(
                 prefix="agentrt-", ignore_cleanup_errors=True
@@ -163,7 +175,9 @@ class Context(Generic[A]):
             BudgetExceeded: the program may make no more tool calls.
             EngineError: the tool itself used the engine, and that failed.
         """
-        result = await self._turn_loop.call_tool(self, {tool.name: tool}, tool.name, arguments)
+        result = await self._turn_loop.call_tool(
+            self, {tool.name: tool}, tool.name, arguments, needs_value=True
+        )
         if result.outcome is not ToolOutcome.FINISHED:
             raise ToolFailed(result.text, outcome=result.outcome)
         return result.value

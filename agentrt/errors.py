@@ -6,6 +6,9 @@ AgentrtError
 │   ├── AgentFileError      the file given to `agentrt run` holds no usable agent
 │   ├── DefinitionError     a function cannot be an agent or a tool as it is written
 │   ├── ProgramInputError   the input does not fit the agent's parameters
+│   ├── JournalError        the journal of a run is missing, in use, or cannot be written
+│   │   ├── JournalDamaged  it was changed, or events are missing
+│   │   └── JournalMismatch a program does not do again what its journal says it did
 │   ├── TraceError          a trace file is damaged, of no known format, or has an unusable value
 │   └── ReplayError         a replay cannot be made with these settings
 ├── EngineError
@@ -55,6 +58,9 @@ __all__ = [
     "EngineNotInstalled",
     "EngineStartFailed",
     "EngineUnreachable",
+    "JournalDamaged",
+    "JournalError",
+    "JournalMismatch",
     "ModelCorrupt",
     "ModelError",
     "ModelFetchFailed",
@@ -135,6 +141,18 @@ class ProgramCancelled(AgentrtError):
 
 class ReportUnavailable(AgentrtError):
     """The report needs a package that is not installed."""
+
+
+class JournalError(SettingError):
+    """The journal of a run is missing, in use by another process, or cannot be written."""
+
+
+class JournalDamaged(JournalError):
+    """A journal is not as it was written, or its end is missing."""
+
+
+class JournalMismatch(JournalError):
+    """A program that is resumed does not do what its journal says it did."""
 
 
 class TraceError(SettingError):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pydantic_core
 from pydantic import ValidationError
@@ -14,7 +15,10 @@ from agentrt.attempts import Attempts, TimedOut
 from agentrt.chat import Message
 from agentrt.engine_hints import EngineHints
 from agentrt.errors import EngineError
-from agentrt.program import Clock, ToolCall, ToolOutcome
+from agentrt.journal import ProgramJournal
+from agentrt.journal.events import ToolEnded
+from agentrt.journal.values import unpack
+from agentrt.program import Clock, Program, ToolCall, ToolOutcome
 from agentrt.secrets import Secrets
 from agentrt.spans import Spans, mark_failed
 from agentrt.text import cut, excerpt
@@ -60,16 +64,71 @@ class Interception:
     Args:
         slots: of all programs of the runtime.
         secrets: what neither the model nor a record gets to see.
+        journal: of the program.
     """
 
     def __init__(
-        self, clock: Clock, spans: Spans, hints: EngineHints, slots: ToolSlots, secrets: Secrets
+        self,
+        clock: Clock,
+        spans: Spans,
+        hints: EngineHints,
+        slots: ToolSlots,
+        secrets: Secrets,
+        journal: ProgramJournal,
     ) -> None:
         self._clock = clock
         self._spans = spans
         self._hints = hints
         self._slots = slots
         self._secrets = secrets
+        self._journal = journal
+
+    def recall(
+        self,
+        program: Program,
+        tool: Tool | None,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        needs_value: bool,
+    ) -> ToolResult | None:
+        """What a call gave before a crash; None if it is to be made.
+
+        A call that may have changed something, and of which that is not known, is not made again:
+        its outcome is unknown.
+
+        Args:
+            needs_value: the text that the model was shown is not enough.
+        """
+        key = self._journal.call_key(program, name, arguments)
+        past = self._journal.past.take_call(key)
+        if past is not None and (result := _recalled(past, tool, needs_value=needs_value)):
+            program.begin_tool(name)
+            program.end_tool(self._journal.as_call(past))
+            return result
+        if tool is None or tool.is_repeatable:
+            return None
+        if past is not None:
+            text = f"{name} finished, but what it returned could not be kept."
+            return self._unknown(program, key, name, past.call_id, text)
+        intent = self._journal.past.take_intent(key)
+        if intent is None:
+            return None
+        text = (
+            f"{name} had begun when the program was interrupted. Whether it took effect is not "
+            "known: find out before calling it again."
+        )
+        return self._unknown(program, key, name, intent.call_id, text)
+
+    def _unknown(
+        self, program: Program, key: str, name: str, call_id: str, text: str
+    ) -> ToolResult:
+        result = ToolResult(call_id, text=text, outcome=ToolOutcome.UNKNOWN)
+        program.begin_tool(name)
+        self._journal.call_ended(
+            key, call_id, self._end(program, name, self._clock(), result), text
+        )
+        return result
 
     async def call(
         self,
@@ -78,7 +137,7 @@ class Interception:
         name: str,
         arguments: dict[str, Any],
         *,
-        call_id: str,
+        keeps_value: bool,
     ) -> ToolResult:
         """Call a tool for a program, and record the call on the program's last turn.
 
@@ -87,7 +146,7 @@ class Interception:
             tools: what may be called now, by name.
             name: what was asked for.
             arguments: as the model or the agent wrote them.
-            call_id: identity of the call, for its span.
+            keeps_value: a program that is resumed will need what the tool returns.
 
         Raises:
             EngineError: the tool itself used the engine, and that failed.
@@ -95,6 +154,10 @@ class Interception:
         program = context.program
         tool = tools.get(name)
         started = self._clock()
+        key = self._journal.call_key(program, name, arguments)
+        # With an idempotency key, the one of a call that a crash interrupted.
+        intent = self._journal.past.take_intent(key)
+        call_id = intent.call_id if intent else f"call_{uuid4().hex}"
         result = ToolResult(call_id)
         known = tool.name if tool else "unknown"
         with self._spans.tool(
@@ -112,30 +175,46 @@ class Interception:
                     )
                     result.outcome = ToolOutcome.REJECTED
                 else:
-                    await self._checked(context, tool, arguments, result)
-                await self._hints.tool_finished(known, call_id, result.outcome)
+                    await self._checked(context, tool, arguments, result, key)
             except EngineError as error:
                 result.text, result.outcome = str(error), ToolOutcome.FAILED
+                self._end(program, name, started, result)
                 raise
-            finally:
-                finished = result.outcome is ToolOutcome.FINISHED
-                program.end_tool(
-                    ToolCall(
-                        name=name,
-                        started=started,
-                        ended=self._clock(),
-                        outcome=result.outcome,
-                        error="" if finished else result.text,
-                        waited_s=result.waited_s,
-                        attempts=result.attempts,
-                    )
-                )
-            if not finished:
+            except BaseException:
+                self._end(program, name, started, result)
+                raise
+            # Before anything is awaited: what is known now must not be lost.
+            ended = self._end(program, name, started, result)
+            kept = None
+            if keeps_value and tool is not None and result.outcome is ToolOutcome.FINISHED:
+                kept = self._journal.packed(result.value, tool.signature.returns)
+            self._journal.call_ended(key, call_id, ended, result.text, kept)
+            await self._hints.tool_finished(known, call_id, result.outcome)
+            if result.outcome is not ToolOutcome.FINISHED:
                 mark_failed(span, result.outcome)
         return result
 
+    def _end(self, program: Program, name: str, started: float, result: ToolResult) -> ToolCall:
+        """Record a call that is over."""
+        call = ToolCall(
+            name=name,
+            started=started,
+            ended=self._clock(),
+            outcome=result.outcome,
+            error="" if result.outcome is ToolOutcome.FINISHED else result.text,
+            waited_s=result.waited_s,
+            attempts=result.attempts,
+        )
+        program.end_tool(call)
+        return call
+
     async def _checked(
-        self, context: Context[Any], tool: Tool, arguments: dict[str, Any], result: ToolResult
+        self,
+        context: Context[Any],
+        tool: Tool,
+        arguments: dict[str, Any],
+        result: ToolResult,
+        key: str,
     ) -> None:
         """Put what a known tool gives into the result."""
         try:
@@ -146,14 +225,18 @@ class Interception:
             return
         if tool.signature.context_parameter is not None:
             keywords[tool.signature.context_parameter] = context
-        text = await self._run(tool, keywords, result)
+        if tool.signature.key_parameter is not None:
+            keywords[tool.signature.key_parameter] = result.call_id
+        text = await self._run(tool, keywords, result, key)
         # Masked before it is cut: half a secret would not be found.
         result.text = cut(self._secrets.mask(text), tool.output_limit)
 
-    async def _run(self, tool: Tool, keywords: dict[str, Any], result: ToolResult) -> str:
+    async def _run(self, tool: Tool, keywords: dict[str, Any], result: ToolResult, key: str) -> str:
         waits_from = self._clock()
         async with self._slots.slot(tool):
             result.waited_s = self._clock() - waits_from
+            if tool.effect == "write":
+                self._journal.call_begins(key, result.call_id, tool.name)
             attempts = Attempts(tool)
             try:
                 result.value = await attempts.run(keywords)
@@ -170,6 +253,26 @@ class Interception:
                 result.attempts = attempts.made
         result.outcome = ToolOutcome.FINISHED
         return text
+
+
+def _recalled(past: ToolEnded, tool: Tool | None, *, needs_value: bool) -> ToolResult | None:
+    """A recorded result; None where more is needed than was kept."""
+    result = ToolResult(
+        past.call_id,
+        text=past.text,
+        outcome=past.outcome,
+        waited_s=past.waited_s,
+        attempts=past.attempts,
+    )
+    if not needs_value or past.outcome is not ToolOutcome.FINISHED:
+        return result
+    if past.value is None or tool is None:
+        return None
+    try:
+        result.value = unpack(past.value, tool.signature.returns)
+    except ValueError:  # the tool returns something else now
+        return None
+    return result
 
 
 def _after(attempts: Attempts) -> str:

@@ -40,6 +40,7 @@ class ToolOutcome(StrEnum):
     TIMED_OUT = "timed_out"
     CANCELLED = "cancelled"  # the program was cancelled
     REJECTED = "rejected"  # no such tool, or the arguments do not fit: nothing ran
+    UNKNOWN = "unknown"  # a crash interrupted it, and it may have taken effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,8 @@ class Program:
         return ProgramRecord(
             program_id=self.program_id,
             agent=self.agent,
-            arrival_s=None if self.started is None else self.started - start,
+            # One that was resumed began before its trace did.
+            arrival_s=None if self.started is None else max(0.0, self.started - start),
             parent_id=self.parent.program_id if self.parent else None,
             prefix_id=self.prefix[0] if self.prefix else None,
             prefix_tokens=self.prefix[1] if self.prefix else None,
@@ -266,4 +268,5 @@ def _pause_kind(turn: Turn, *, is_last: bool) -> PauseKind:
 
 
 def _executed(turn: Turn) -> list[ToolCall]:
-    return [call for call in turn.tools if call.outcome is not ToolOutcome.REJECTED]
+    unmeasured = (ToolOutcome.REJECTED, ToolOutcome.UNKNOWN)
+    return [call for call in turn.tools if call.outcome not in unmeasured]

@@ -25,6 +25,8 @@ from agentrt.endpoint import Endpoint
 from agentrt.engine_hints import EngineHints
 from agentrt.family import Family, family
 from agentrt.interception import Interception
+from agentrt.journal import Journal, ProgramJournal
+from agentrt.journal.values import unpack
 from agentrt.program import Clock, Program, ProgramState
 from agentrt.recorder import Recorder
 from agentrt.running import Running
@@ -67,6 +69,7 @@ class Runtime:
         tracer_provider: where spans go; None is the application's global provider.
         secrets: what neither model nor records get to see, besides the values of environment
             variables that are called KEY, TOKEN, SECRET, PASSWORD or CREDENTIALS.
+        journal: where programs are recorded, to be resumed.
         clock: seconds, for all times of programs.
     """
 
@@ -79,6 +82,7 @@ class Runtime:
         request_timeout: float = DEFAULT_REQUEST_TIMEOUT_S,
         tracer_provider: TracerProvider | None = None,
         secrets: Iterable[str] = (),
+        journal: Journal | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self.programs: list[Program] = []
@@ -86,6 +90,7 @@ class Runtime:
         self._trace = None if trace is None else Path(trace)
         self._tracer_provider = tracer_provider
         self._clock = clock
+        self._journal = journal
         self._slots = ToolSlots()
         self._secrets = Secrets([*secrets, *environment_secrets(os.environ)])
         self._engine: Endpoint | None = None
@@ -134,8 +139,10 @@ class Runtime:
 
         Whatever the agent raises is raised here; `programs` keeps the record of the run.
         """
-        program = self._begin(agent, None)
-        return ProgramResult(await self._follow(program, None, agent, args, kwargs), program)
+        journal = self._journal_of(agent, None, args, kwargs)
+        program = self._begin(agent.name, None, journal)
+        output = await self._follow(program, journal, None, agent, args, kwargs)
+        return ProgramResult(output, program)
 
     @asynccontextmanager
     async def start(
@@ -149,37 +156,56 @@ class Runtime:
 
         Whatever the agent raises is raised where it is awaited, or at the end of the block.
         """
-        program = self._begin(agent, None)
+        journal = self._journal_of(agent, None, args, kwargs)
+        program = self._begin(agent.name, None, journal)
         async with family(outlives_block=False) as started:
             yield started.start(
-                Running(program), partial(self._follow, program, None, agent, args, kwargs)
+                Running(program), partial(self._follow, program, journal, None, agent, args, kwargs)
             )
 
-    def _begin(self, agent: Agent[..., Any], parent: Program | None) -> Program:
+    def _journal_of(
+        self,
+        agent: Agent[..., Any],
+        parent: Program | None,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> ProgramJournal:
+        """Where a program that is about to begin is recorded, or was before."""
+        if self._journal is None:
+            return ProgramJournal(uuid4().hex)
+        parent_id = None if parent is None else parent.program_id
+        return self._journal.program(agent.name, parent_id, (args, kwargs))
+
+    def _begin(self, agent: str, parent: Program | None, journal: ProgramJournal) -> Program:
         program = Program(
-            program_id=uuid4().hex,
-            agent=agent.name,
-            copy=1 + sum(other.agent == agent.name for other in self.programs),
+            program_id=journal.program_id,
+            agent=agent,
+            copy=1 + sum(other.agent == agent for other in self.programs),
             parent=parent,
         )
         if parent is not None:
             parent.children.append(program)
         self.programs.append(program)
-        program.started = self._clock()
+        program.started = journal.began(self._clock())
         return program
 
     async def _follow(
         self,
         program: Program,
+        journal: ProgramJournal,
         forked_from: History | None,
         agent: Agent[..., R],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> R:
-        """A program from its beginning to its end."""
+        """A program from its beginning to its end, or what is left of it."""
+        past = self._recalled(program, journal, agent.signature.returns)
+        if past is not None:
+            returned: R = past.value
+            return returned
         spans = Spans(self.engine, self._tracer_provider)
         hints = EngineHints(self._client, self.engine, program.program_id)
-        interception = Interception(self._clock, spans, hints, self._slots, self._secrets)
+        interception = Interception(self._clock, spans, hints, self._slots, self._secrets, journal)
         turn_loop = TurnLoop(
             agent,
             client=self._client,
@@ -187,6 +213,7 @@ class Runtime:
             interception=interception,
             spans=spans,
             clock=self._clock,
+            journal=journal,
             forked_from=forked_from,
         )
         context: Context[Any] | None = None
@@ -199,6 +226,7 @@ class Runtime:
                             program,
                             turn_loop,
                             partial(self._spawn, program, turn_loop, children),
+                            self._journal.workspace(program.program_id) if self._journal else None,
                         )
                         output = await agent.function(context, *args, **kwargs)
                 except anyio.get_cancelled_exc_class():
@@ -210,6 +238,9 @@ class Runtime:
                     raise
                 program.end(ProgramState.FINISHED, self._clock(), output=output)
         finally:
+            journal.ended(program, agent.signature.returns)
+            if self._journal is not None and program.state is ProgramState.FINISHED:
+                self._journal.finished(program.program_id)
             if self._recorder is not None:
                 self._recorder.write(program)
             if program.turns:
@@ -229,12 +260,44 @@ class Runtime:
         kwargs: Mapping[str, Any],
     ) -> Running[R]:
         """A program of `parent` begins, a fork with what that knows now."""
-        program = self._begin(agent, parent)
+        journal = self._journal_of(agent, parent, args, kwargs)
+        program = self._begin(agent.name, parent, journal)
         forked_from = turn_loop.history() if agent.forks else None
         if forked_from is not None and parent.turns:
             last = parent.turns[-1]
             name = f"{parent.program_id}/{len(parent.turns)}"
             program.prefix = name, last.input_tokens + last.output_tokens
         return children.start(
-            Running(program), partial(self._follow, program, forked_from, agent, args, kwargs)
+            Running(program),
+            partial(self._follow, program, journal, forked_from, agent, args, kwargs),
         )
+
+    def _recalled(self, program: Program, journal: ProgramJournal, returns: Any) -> _Output | None:
+        """What a program that had finished returned; None if its code has to run (again)."""
+        end = journal.past.finished
+        if self._journal is None or end is None or end.output is None:
+            return None
+        try:
+            output = _Output(unpack(end.output, returns))
+        except ValueError:  # the agent returns something else now
+            return None
+        self._relive(self._journal, program, journal, output.value)
+        self._journal.finished(program.program_id)
+        return output
+
+    def _relive(self, run: Journal, program: Program, journal: ProgramJournal, output: Any) -> None:
+        """Record what a program of the past and its children did."""
+        journal.relive(program, output)
+        if self._recorder is not None:
+            self._recorder.write(program)
+        for agent, of_child in run.children(program.program_id):
+            end = of_child.past.finished
+            returned = unpack(end.output, None) if end is not None and end.output else None
+            self._relive(run, self._begin(agent, program, of_child), of_child, returned)
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """What an agent returned, which may be None."""
+
+    value: Any

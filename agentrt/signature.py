@@ -6,7 +6,7 @@ import inspect
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, NotRequired, get_args, get_origin
+from typing import Annotated, Any, NewType, NotRequired, get_args, get_origin
 
 import docstring_parser
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
@@ -18,13 +18,19 @@ from agentrt.context import Context
 from agentrt.errors import DefinitionError
 from agentrt.schema import Schema, inline
 
+#: Annotation of a tool's parameter that the runtime fills in: the same text for every attempt at
+#: one call, after a crash too, and another one for every other call.
+IdempotencyKey = NewType("IdempotencyKey", str)
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Parameters of an agent or a tool, without the injected `Context`.
+    """Parameters of an agent or a tool, without those that the runtime fills in.
 
     Attributes:
         context_parameter: name of the parameter that receives the `Context`, if there is one.
+        key_parameter: name of the parameter that receives an `IdempotencyKey`, if there is one.
+        returns: the return annotation; None if there is none.
         answer: type of the answers of its loops: X of `Context[X]`, or the return annotation where
             that is a model, a dataclass or a TypedDict; else text.
         names: the other parameters, in order.
@@ -33,6 +39,8 @@ class Signature:
     """
 
     context_parameter: str | None
+    key_parameter: str | None
+    returns: Any
     answer: Any
     names: tuple[str, ...]
     validator: TypeAdapter[dict[str, Any]]
@@ -66,11 +74,13 @@ def read_signature(function: Callable[..., Any]) -> Signature:
                 f"{where}: parameter {parameter.name!r} has no type annotation",
                 hint=f"write {parameter.name}: str, or the type it has",
             )
-    contexts = [name for name, hint in hints.items() if Context in (hint, get_origin(hint))]
-    contexts = [parameter.name for parameter in parameters if parameter.name in contexts]
-    if len(contexts) > 1:
-        raise DefinitionError(f"{where}: more than one parameter is a Context: {contexts}")
-    inputs = [parameter for parameter in parameters if parameter.name not in contexts]
+    names = [parameter.name for parameter in parameters]
+    contexts = [name for name in names if Context in (hints[name], get_origin(hints[name]))]
+    keys = [name for name in names if hints[name] is IdempotencyKey]
+    for kind, found in (("a Context", contexts), ("an IdempotencyKey", keys)):
+        if len(found) > 1:
+            raise DefinitionError(f"{where}: more than one parameter is {kind}: {found}")
+    inputs = [parameter for parameter in parameters if parameter.name not in contexts + keys]
     descriptions = _parameter_descriptions(function)
     fields: dict[str, Any] = {}
     for parameter in inputs:
@@ -89,6 +99,8 @@ def read_signature(function: Callable[..., Any]) -> Signature:
     schema.setdefault("properties", {})
     return Signature(
         context_parameter=contexts[0] if contexts else None,
+        key_parameter=keys[0] if keys else None,
+        returns=hints.get("return"),
         answer=_answer(hints[contexts[0]] if contexts else None, hints.get("return")),
         names=tuple(parameter.name for parameter in inputs),
         validator=validator,

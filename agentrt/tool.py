@@ -56,6 +56,11 @@ class Tool:
     call_schema: Schema
 
     @property
+    def is_repeatable(self) -> bool:
+        """Whether a call that a crash interrupted may be made again."""
+        return self.effect == "read" or self.signature.key_parameter is not None
+
+    @property
     def is_async(self) -> bool:
         """Whether the function is awaited; otherwise it runs in a thread."""
         return inspect.iscoroutinefunction(self.function)
@@ -106,7 +111,8 @@ def tool(
     """Make a typed function callable by a model.
 
     The first paragraph of the docstring describes the tool, its `Args` section the parameters.
-    A parameter annotated `Context` is filled in by the runtime and hidden from the model.
+    A parameter annotated `Context` or `IdempotencyKey` is filled in by the runtime and hidden from
+    the model.
     An async function is cancelled when its time is up. A sync one runs in a thread, which
     cannot be stopped: it is abandoned, and its result dropped.
 
@@ -117,7 +123,8 @@ def tool(
         heartbeat_timeout: seconds that an attempt may go without `ctx.heartbeat()`.
         retry: when a failed attempt is followed by another; never by default.
         concurrency: calls at once, over all programs of a runtime; no limit by default.
-        effect: "write" if a call changes something that outlives the program.
+        effect: "write" if a call changes something that outlives the program. One that a crash
+            interrupted is not made again, unless the tool takes an `IdempotencyKey`.
         output_limit: characters of the result that the model is shown; the rest is cut.
 
     Raises:

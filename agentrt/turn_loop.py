@@ -15,6 +15,7 @@ from agentrt.client import EngineClient
 from agentrt.endpoint import Endpoint
 from agentrt.errors import NoAnswer
 from agentrt.interception import Interception, ToolResult
+from agentrt.journal import ProgramJournal
 from agentrt.program import Clock, Turn
 from agentrt.spans import Spans, set_reply
 from agentrt.text import excerpt
@@ -70,6 +71,7 @@ class TurnLoop:
         interception: Interception,
         spans: Spans,
         clock: Clock,
+        journal: ProgramJournal,
         forked_from: History | None = None,
     ) -> None:
         self.messages: list[Message] = list(forked_from.messages) if forked_from else []
@@ -83,6 +85,7 @@ class TurnLoop:
         self._interception = interception
         self._spans = spans
         self._clock = clock
+        self._journal = journal
         self._told = ""
         self._previous_tools: list[dict[str, Any]] | None = None
 
@@ -184,11 +187,32 @@ class TurnLoop:
         max_tokens: int,
         constraint: dict[str, Any] | None,
     ) -> ChatReply:
+        program = context.program
+        tools = [tool.description_for_model() for tool in self._shown]
+        past = self._journal.past_turn(program, self.messages)
+        if past is None:
+            reply = await self._ask(context, max_tokens, tools, constraint)
+        else:
+            program.begin_turn()
+            program.end_turn(self._journal.as_turn(past))
+            reply = past.reply()
+        self._previous_tools = tools
+        self.messages.append({"role": "assistant", "content": reply.text})
+        return reply
+
+    async def _ask(
+        self,
+        context: Context[Any],
+        max_tokens: int,
+        tools: list[dict[str, Any]],
+        constraint: dict[str, Any] | None,
+    ) -> ChatReply:
+        """Request a reply, and record it."""
         program, budget = context.program, self._agent.budget
         request = ChatRequest(
             messages=self.messages,
             max_tokens=budget.check_turn(program, max_tokens, self._clock()),
-            tools=[tool.description_for_model() for tool in self._shown],
+            tools=tools,
             response_format=constraint,
             temperature=self._agent.temperature,
             seed=self._agent.seed,
@@ -208,20 +232,18 @@ class TurnLoop:
                 request_id=uuid4().hex,
             )
             set_reply(span, reply)
-        program.end_turn(
-            Turn(
-                started=started,
-                ended=self._clock(),
-                input_tokens=reply.input_tokens,
-                output_tokens=reply.output_tokens,
-                cached_tokens=reply.cached_tokens,
-                queue_s=reply.queue_s,
-                extends_previous=request.tools == self._previous_tools,
-                finish_reason=reply.finish_reason,
-            )
+        turn = Turn(
+            started=started,
+            ended=self._clock(),
+            input_tokens=reply.input_tokens,
+            output_tokens=reply.output_tokens,
+            cached_tokens=reply.cached_tokens,
+            queue_s=reply.queue_s,
+            extends_previous=tools == self._previous_tools,
+            finish_reason=reply.finish_reason,
         )
-        self._previous_tools = request.tools
-        self.messages.append({"role": "assistant", "content": reply.text})
+        self._journal.turn_ended(self.messages, reply, turn)
+        program.end_turn(turn)
         return reply
 
     async def call_tool(
@@ -230,13 +252,23 @@ class TurnLoop:
         tools: Mapping[str, Tool],
         name: str,
         arguments: dict[str, Any],
+        *,
+        needs_value: bool = False,
     ) -> ToolResult:
         """A tool call of the model or of the agent itself.
+
+        Args:
+            needs_value: the result is needed as the tool returned it.
 
         Raises:
             BudgetExceeded: the program may make no more.
             EngineError: the tool itself used the engine, and that failed.
         """
-        self._agent.budget.check_tool(context.program, self._clock())
-        call_id = f"call_{uuid4().hex}"
-        return await self._interception.call(context, tools, name, arguments, call_id=call_id)
+        program, tool = context.program, tools.get(name)
+        past = self._interception.recall(program, tool, name, arguments, needs_value=needs_value)
+        if past is not None:
+            return past
+        self._agent.budget.check_tool(program, self._clock())
+        return await self._interception.call(
+            context, tools, name, arguments, keeps_value=needs_value
+        )

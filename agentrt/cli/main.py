@@ -16,11 +16,12 @@ from typing import Annotated, Never
 
 from cyclopts import App, CycloptsError, Parameter
 
-from agentrt.cli import console, engine, learned, models, trace
+from agentrt.cli import console, engine, learned, models, runs, trace
 from agentrt.cli.calibrate import calibrate
 from agentrt.cli.doctor import doctor
 from agentrt.cli.plan import plan
 from agentrt.cli.replay import replay
+from agentrt.cli.resume import resume
 from agentrt.cli.run import run as run_command
 from agentrt.cli.serve import serve
 from agentrt.cli.settings import settings_sources
@@ -82,7 +83,9 @@ def build_app() -> App:
         models.app,
         plan,
         replay,
+        resume,
         run_command,
+        runs.app,
         serve,
         top,
         trace.app,

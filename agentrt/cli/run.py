@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from datetime import datetime
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio
+import msgspec
 from cyclopts import Parameter
-from rich.live import Live
 
-from agentrt.agent import Agent
-from agentrt.cli import console
 from agentrt.cli.agent_file import load_agent
-from agentrt.cli.interruption import cancelled_by_signals
 from agentrt.cli.options import DeviceChoice, JsonTarget, PolicyName
-from agentrt.cli.run_view import LiveView, as_json, one_line, summary_table
-from agentrt.connect import connect
-from agentrt.embedded import API_KEY_VARIABLE, URL_VARIABLE, EngineSettings, owned_engines
-from agentrt.errors import AgentrtError, EngineLost, SettingError
-from agentrt.program import Program, ProgramState
-from agentrt.runtime import Runtime
+from agentrt.cli.run_job import RunJob
+from agentrt.embedded import API_KEY_VARIABLE, URL_VARIABLE, EngineSettings
+from agentrt.errors import SettingError
+from agentrt.journal import Durability, Journal
+from agentrt.journal.events import RunBegan
+from agentrt.journal.journal import now
+from agentrt.journal.runs import new_run
 from agentrt_engine.sglang.options import DType
-from agentrt_engine.sglang.server import ending
 
 RUNS_FOLDER = Path("traces/runs")
-
-#: How long an engine that dropped its connections may take to end.
-_END_S = 2.0
-
-_log = logging.getLogger("agentrt")
 
 
 def run(
@@ -49,6 +39,8 @@ def run(
     kv_tokens: int | None = None,
     dtype: DType = DType.AUTO,
     trace: Path | None = None,
+    journal: bool = True,
+    durability: Durability = Durability.PROCESS,
     json: JsonTarget = None,
 ) -> int:
     """Run an agent; every copy is one program, and all run at once.
@@ -56,6 +48,9 @@ def run(
     The engine is the one at --url, else a running `agentrt serve`, else one that is started
     for this run and stopped with it. Giving --model, --device, --policy, --kv-tokens or
     --dtype always starts one. Exit code 0 when every program finished, 1 otherwise.
+
+    What the programs do is kept, with prompts and replies: agentrt resume goes on with a run that
+    was interrupted, without asking the model again for what it has answered.
 
     Examples:
 
@@ -87,6 +82,10 @@ def run(
         Precision; auto is the model's own.
     trace
         Where to record the run as agentrt.trace.v1; by default a new file in traces/runs.
+    journal
+        Keep what the programs do, so that the run can be resumed.
+    durability
+        What that outlives: the end of the process, or a power failure as well, which is slower.
     """
     if copies < 1:
         raise SettingError(f"--copies is {copies}: expected at least 1")
@@ -105,104 +104,25 @@ def run(
             f"--url {url} names an engine that runs already: --model, --device, --policy, "
             "--kv-tokens and --dtype are for starting one"
         )
-    job = _Job(agent, list(islice(cycle(arguments), copies)), trace or _new_trace(agent.name))
-    return anyio.run(job.run, url or None, api_key, settings, json)
+    began = datetime.now()
+    trace = trace or RUNS_FOLDER / f"{began:%Y%m%d-%H%M%S}-{agent.name}.jsonl"
+    chosen = list(islice(cycle(arguments), copies))
+    with ExitStack() as resources:
+        kept = None
+        if journal:
+            begins = RunBegan(
+                created=now(),
+                target=f"{Path(target.partition(':')[0]).resolve()}:{agent.name}",
+                inputs=[agent.pack_input(each) for each in chosen],
+                settings=_noted(url, settings),
+            )
+            folder = new_run(agent.name, began)
+            kept = resources.enter_context(Journal(folder, durability=durability, begins=begins))
+        job = RunJob(agent, chosen, trace, kept)
+        return anyio.run(job.run, url or None, api_key, settings, json)
 
 
-def _new_trace(agent: str) -> Path:
-    return RUNS_FOLDER / f"{datetime.now():%Y%m%d-%H%M%S}-{agent}.jsonl"
-
-
-class _Job:
-    """One `agentrt run`: its programs, and what is said about them."""
-
-    def __init__(
-        self, agent: Agent[..., Any], arguments: list[dict[str, Any]], trace: Path
-    ) -> None:
-        self._agent = agent
-        self._arguments = arguments
-        self._trace = trace
-        self._programs: list[Program] = []
-        self._errors: list[Exception] = []
-
-    async def run(
-        self, url: str | None, api_key: str | None, settings: EngineSettings, json: JsonTarget
-    ) -> int:
-        """Run the programs and print what came of them; returns the exit code."""
-        started = time.monotonic()
-        async with cancelled_by_signals() as interruption:
-            with ExitStack() as starting:
-                stages = starting.enter_context(console.Stages())
-                async with connect(
-                    url, api_key=api_key, trace=self._trace, engine=settings, on_stage=stages.stage
-                ) as runtime:
-                    starting.close()
-                    started = time.monotonic()
-                    self._programs = runtime.programs
-                    await self._run_programs(runtime)
-        self._report(time.monotonic() - started, json)
-        if interruption.signal is not None:
-            console.print_error("interrupted")
-            return interruption.exit_code
-        return 0 if all(p.state is ProgramState.FINISHED for p in self._programs) else 1
-
-    async def _run_programs(self, runtime: Runtime) -> None:
-        with self._progress(runtime):
-            async with anyio.create_task_group() as tasks:
-                for arguments in self._arguments:
-                    tasks.start_soon(self._run_program, runtime, arguments)
-
-    async def _run_program(self, runtime: Runtime, arguments: dict[str, Any]) -> None:
-        try:
-            result = await runtime.run(self._agent, **arguments)
-        except Exception as error:  # noqa: BLE001 - one program's end is not the others'
-            self._errors.append(error)
-        else:
-            if not console.progress.is_terminal:
-                turns = len(result.program.turns)
-                console.progress.print(
-                    f"{result.program.label} finished after {turns} turn{'s' * (turns != 1)}",
-                    soft_wrap=True,
-                )
-
-    def _progress(self, runtime: Runtime) -> AbstractContextManager[object]:
-        if not console.progress.is_terminal or console.progress.quiet:
-            return nullcontext()
-        view = LiveView(runtime.programs, len(self._arguments), time.monotonic)
-        return Live(view, console=console.progress, transient=True, refresh_per_second=8)
-
-    def _report(self, seconds: float, json: JsonTarget) -> None:
-        if not self._programs:
-            return
-        to = console.results(json)
-        for program in self._programs:
-            to.print(one_line(program), overflow="ellipsis", no_wrap=len(self._programs) > 1)
-        to.print()
-        to.print(summary_table(self._programs), width=min(to.width, console.MAX_WIDTH))
-        to.print(f"\n{seconds:.1f} s in all; trace: {self._trace}", markup=False, soft_wrap=True)
-        document = {
-            "agent": self._agent.name,
-            "seconds": seconds,
-            "trace": str(self._trace),
-            "programs": [as_json(program) for program in self._programs],
-        }
-        console.write_json(json, document)
-        self._print_errors()
-
-    def _print_errors(self) -> None:
-        """Each error of the runtime once, an error in the agent's own code with its traceback."""
-        told: set[str] = set()
-        for error in self._errors:
-            if not isinstance(error, AgentrtError):
-                _log.error("%s failed", self._agent.name, exc_info=error)
-            elif str(error) not in told:
-                told.add(str(error))
-                console.print_error(str(error), hint=error.hint)
-        lost = any(isinstance(error, EngineLost) for error in self._errors)
-        for engine in owned_engines():
-            # The connection breaks a moment before the process has ended.
-            if (code := engine.wait(_END_S if lost else 0)) is not None:
-                console.print_error(
-                    f"the engine ended ({ending(code)}):\n{engine.last_words()}",
-                    hint=f"its whole log: {engine.log_path}",
-                )
+def _noted(url: str | None, settings: EngineSettings) -> dict[str, str | int]:
+    """What a resumption has to know of the engine."""
+    given = {"url": url or None, **msgspec.to_builtins(settings)}
+    return {name: value for name, value in given.items() if value is not None}

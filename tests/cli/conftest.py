@@ -14,6 +14,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith("AGENTRT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AGENTRT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AGENTRT_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     folder = tmp_path / "project/folder"
     folder.mkdir(parents=True)

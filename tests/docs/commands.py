@@ -132,6 +132,7 @@ def clean_environment(folder: Path, **variables: str) -> dict[str, str]:
         **kept,
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "XDG_CONFIG_HOME": str(folder / ".config"),
+        "AGENTRT_STATE_DIR": str(folder / ".state"),
         "PYTHONDONTWRITEBYTECODE": "1",
         **variables,
     }

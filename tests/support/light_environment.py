@@ -38,6 +38,7 @@ class LightEnvironment:
         variables = {
             **{name: value for name, value in os.environ.items() if not _ours(name)},
             "AGENTRT_CACHE_DIR": str(self.home / "cache"),
+            "AGENTRT_STATE_DIR": str(self.home / "state"),
             "XDG_CONFIG_HOME": str(self.home / "config"),
             **(env or {}),
         }

@@ -161,6 +161,7 @@ def environment(folder: Path) -> dict[str, str]:
     temporary.mkdir(exist_ok=True)
     return inherited | {
         "AGENTRT_CACHE_DIR": str(folder / "cache"),
+        "AGENTRT_STATE_DIR": str(folder / "state"),
         "TMPDIR": str(temporary),
         "XDG_CONFIG_HOME": str(folder / "config"),
     }
