@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import islice
 
 from agentrt_engine.policy import Context, Program, Turn
 from agentrt_engine.sglang.scheduler.idle_kv import Held
@@ -18,13 +19,14 @@ ATTEMPTS = 4
 #: Contexts measured anew at a refusal while something runs; each takes 5 µs.
 MEASURED = 8
 
-#: With more idle contexts than that a policy is offered as many as hold what is needed, but no
-#: fewer: half of them those held for longest, half those of the programs that arrived last.
-OFFERED = 16
+#: With many idle contexts a policy is offered those held for longest, those of the programs that
+#: arrived last, and as many others, another time other ones: of each kind at least so many, and as
+#: many as hold what is needed.
+OFFERED = 8
 
 #: All of them are offered at most so often while something runs, seconds per context. To ask about
 #: one takes 3 µs.
-ALL_EVERY_S = 1e-3
+ALL_EVERY_S = 4e-3
 
 #: Decode steps that room is made for at once.
 GROWTH_STEPS = 16
@@ -49,6 +51,8 @@ class Room:
         self._meter = meter
         self._prefilling = False
         self._all_again_s = 0.0
+        # How many contexts were offered that were at neither end.
+        self._passed = 0
 
     def for_turn(self, turn: Turn, need: int, *, backfill: bool) -> bool:
         """Free `need` tokens so that a waiting turn can start; whether they are free."""
@@ -114,7 +118,7 @@ class Room:
         """
         state = self._state
         for attempt in range(ATTEMPTS):
-            some = attempt == 0 and len(state.idle) > OFFERED
+            some = attempt == 0 and len(state.idle) > 2 * OFFERED
             wanted = need + state.policy.reserve(turn, state)
             offered = self._evictable(turn, self._some_of_the_idle(wanted) if some else state.idle)
             yielded = state.policy.reclaim(
@@ -151,7 +155,7 @@ class Room:
     def _time_for_all(self) -> bool:
         """Whether all contexts may be looked at: a thousand of them take milliseconds."""
         state = self._state
-        if len(state.idle) <= OFFERED or not state.in_batch:
+        if len(state.idle) <= 2 * OFFERED or not state.in_batch:
             return True
         if state.now < self._all_again_s:
             return False
@@ -159,16 +163,13 @@ class Room:
         return True
 
     def _some_of_the_idle(self, tokens: int) -> Iterable[Held]:
-        """Those held for longest and those of the latest programs; so many tokens, if there are."""
+        """Those held for longest, those of the latest programs, and others in turn."""
         idle = self._state.idle
-        chosen: dict[Held, None] = {}
-        found = 0
-        for both in zip(idle, idle.latest_arrivals(), strict=True):
-            found += sum(held.context.tokens for held in both if held not in chosen)
-            chosen.update(dict.fromkeys(both))
-            if found >= tokens and len(chosen) >= OFFERED:
-                break
-        return chosen
+        chosen = dict.fromkeys(_that_hold(tokens, idle))
+        chosen |= dict.fromkeys(_that_hold(tokens, idle.latest_arrivals()))
+        others = _that_hold(tokens, islice(idle, self._passed % len(idle), None))
+        self._passed = self._passed % len(idle) + len(others)
+        return chosen | dict.fromkeys(others)
 
     def _evictable(self, turn: Turn, among: Iterable[Held]) -> list[Context]:
         now, own = self._state.now, turn.program
@@ -193,6 +194,18 @@ class Room:
             state.count(state.totals.reclaims, cause)
             state.count(state.totals.reclaimed_tokens, cause, freed)
         return freed
+
+
+def _that_hold(tokens: int, contexts: Iterable[Held]) -> list[Held]:
+    """The first ones that hold so many tokens, but at least `OFFERED`."""
+    chosen: list[Held] = []
+    found = 0
+    for held in contexts:
+        if found >= tokens and len(chosen) >= OFFERED:
+            break
+        chosen.append(held)
+        found += held.context.tokens
+    return chosen
 
 
 def _whole(tokens: int, page: int) -> int:
