@@ -20,7 +20,7 @@ from agentrt.errors import SettingError
 from agentrt.journal import Durability, Journal
 from agentrt.journal.events import RunBegan
 from agentrt.journal.journal import now
-from agentrt.journal.runs import new_run
+from agentrt.journal.runs import forget_old_runs, new_run
 from agentrt_engine.sglang.options import DType
 
 RUNS_FOLDER = Path("traces/runs")
@@ -116,6 +116,7 @@ def run(
                 inputs=[agent.pack_input(each) for each in chosen],
                 settings=_noted(url, settings),
             )
+            forget_old_runs()
             folder = new_run(agent.name, began)
             kept = resources.enter_context(Journal(folder, durability=durability, begins=begins))
         job = RunJob(agent, chosen, trace, kept)

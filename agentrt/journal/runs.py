@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -28,6 +28,9 @@ from agentrt.journal.store import FILE_NAME, Store
 from agentrt.program import ProgramState
 
 STATE_DIR_VARIABLE = "AGENTRT_STATE_DIR"
+
+#: Runs whose journals stay, finished or not, when another one begins.
+KEPT_RUNS = 100
 
 #: Name of the run that began last.
 LAST = "last"
@@ -181,6 +184,14 @@ def remove_run(folder: Path) -> None:
         shutil.rmtree(folder)
     except OSError as error:
         raise JournalError(f"cannot remove {folder}: {error.strerror}") from error
+
+
+def forget_old_runs() -> None:
+    """Remove finished runs but for the latest, so that runs do not fill the disk."""
+    for folder in run_folders()[KEPT_RUNS:]:
+        with suppress(JournalError):  # another process removes it, too
+            if read_run(folder).state is RunState.FINISHED:
+                remove_run(folder)
 
 
 def _programs(events: tuple[Event, ...]) -> Iterator[ProgramSummary]:

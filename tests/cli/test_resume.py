@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agentrt.journal.runs import forget_old_runs
 from tests.support.processes import Command, Done, finished, left_after, wait_until
 from tests.support.scripted_engine import ScriptedEngine, answer, call, dies
 
@@ -239,6 +240,24 @@ def test_runs_are_listed_shown_and_removed(folder: Path) -> None:
     assert one_run(folder).name.endswith("-worker")
     finished("runs", "prune", "--unfinished", folder=folder)
     assert runs(folder) == []
+
+
+def test_a_run_that_begins_forgets_old_ones_that_have_finished(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedEngine([call("look", word="cat")]) as engine:
+        finished("run", "agents.py:worker", "--url", engine.url, folder=folder)
+    echoed(folder, "a")
+    for number in range(3):
+        shutil.copytree(runs(folder)[-1], folder / f"state/runs/2000010{number}-000000-echo")
+    old = folder / "state/runs/20000101-000000-worker"
+    one_that_did_not = next(run for run in runs(folder) if run.name.endswith("-worker"))
+    one_that_did_not.rename(old)
+    monkeypatch.setenv("AGENTRT_STATE_DIR", str(folder / "state"))
+    monkeypatch.setattr("agentrt.journal.runs.KEPT_RUNS", 2)
+    forget_old_runs()
+    assert [run.name for run in runs(folder)][:2] == [old.name, "20000102-000000-echo"]
+    assert len(runs(folder)) == 3
 
 
 def test_a_run_that_runs_is_shown_so_and_stays(folder: Path) -> None:
