@@ -71,6 +71,9 @@ CAP_SEEDS = (101,)
 
 CONCURRENCIES = (2, 4, 8, 16, 32)
 
+#: Programs that start when another one ends.
+REPLACEMENTS = 8
+
 console = Console(width=100)
 
 
@@ -103,8 +106,8 @@ GUARD = Column("guard", "guard")
 BOUND = Column("stock, plentiful KV", None, PLENTY)
 FREE_GUARD = Column("guard, plentiful KV", "guard", PLENTY)
 
-#: Pairs of processes with plentiful KV, and the seeds that each pair gets.
-PROCESS_PAIRS, PAIR_SEEDS = 10, (1, 2)
+#: Pairs of processes with plentiful KV; each runs one of the seeds.
+PROCESS_PAIRS = 10
 
 #: Policies of the simulator and the engines that run the same.
 SIMULATED = {"lru": STOCK.name, "guard": GUARD.name, "lpm": LPM.name}
@@ -214,11 +217,12 @@ async def measure_jct(seeds: Sequence[int], repeats: int, results: Results) -> N
     await on_new_processes(columns, seeds, range(1, repeats + 1), results.runs)
 
 
-async def measure_plentiful(results: Results) -> None:
+async def measure_plentiful(seeds: Sequence[int], results: Results) -> None:
     """Stock and guard with plentiful KV, each time as two new processes, another one first."""
     for repeat in range(1, PROCESS_PAIRS + 1):
         columns = [BOUND, FREE_GUARD][:: 1 if repeat % 2 else -1]
-        await on_new_processes(columns, PAIR_SEEDS, [repeat], results.plentiful)
+        seed = seeds[repeat % len(seeds)]
+        await on_new_processes(columns, [seed], [repeat], results.plentiful)
 
 
 async def on_new_processes(
@@ -239,7 +243,7 @@ async def measure_cliff(results: Results) -> None:
         async with AsyncExitStack() as clients:
             engines = await opened([STOCK, GUARD], processes, clients)
             for number, active in enumerate(CONCURRENCIES):
-                plans, programs = closed(7, max(8, 2 * active))
+                plans, programs = closed(7, active + REPLACEMENTS)
                 order = list(engines)[:: 1 if number % 2 else -1]
                 for name in order:
                     await engines[name].flush()
@@ -370,14 +374,8 @@ def summary(results: Results) -> dict[str, Any]:
 
 
 def plentiful_ratio(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Guard's JCT to stock's with plentiful KV; a pair is all runs of two processes."""
-    means = [
-        {"engine": name, "seed": 0, "repeat": repeat, "jct_mean_s": fmean(of(mine, name, _JCT))}
-        for repeat in sorted({row["repeat"] for row in runs})
-        for mine in [[row for row in runs if row["repeat"] == repeat]]
-        for name in (BOUND.name, FREE_GUARD.name)
-    ]
-    return ratio(means, BOUND.name, FREE_GUARD.name, _JCT)
+    """Guard's JCT to stock's with plentiful KV; a pair is a run of each of two processes."""
+    return ratio(runs, BOUND.name, FREE_GUARD.name, _JCT)
 
 
 def print_jct(results: Results, figures: dict[str, Any]) -> None:
@@ -497,7 +495,7 @@ def main(
             anyio.run(measure_jct, seeds, repeats, results)
         elif piece is Part.PLENTIFUL:
             results.plentiful = []
-            anyio.run(measure_plentiful, results)
+            anyio.run(measure_plentiful, seeds, results)
         elif piece is Part.CLIFF:
             results.cliff = []
             anyio.run(measure_cliff, results)
