@@ -33,7 +33,7 @@ def test_the_cpu_engine_is_installed_in_three_steps() -> None:
 
 def test_the_cuda_engine_is_plain_sglang() -> None:
     (step,) = plan_install(Device.CUDA, EMPTY, GPU)
-    assert step.shown() == "pip install sglang==0.5.23"
+    assert step.shown() == "pip install sglang==0.5.23 httptools"
     assert step.torch is Device.CUDA
 
 

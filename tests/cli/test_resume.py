@@ -12,7 +12,7 @@ import pytest
 
 from agentrt.journal.runs import forget_old_runs
 from tests.support.processes import Command, Done, finished, left_after, wait_until
-from tests.support.scripted_engine import ScriptedEngine, answer, call, dies
+from tests.support.scripted_engine import ScriptedEngine, answer, call, says
 
 AGENTS = '''
 import os
@@ -131,7 +131,9 @@ def test_an_interrupted_run_says_how_to_go_on(folder: Path) -> None:
 
 def test_copies_that_finished_are_not_run_again(folder: Path) -> None:
     (folder / "died").touch()
-    with ScriptedEngine([[answer("One.")], [call("look", word="b"), dies()], []]) as engine:
+    # The other copy is still waiting when the engine goes.
+    end = says("", dies=True, delay_s=1.0)
+    with ScriptedEngine([[answer("One.")], [call("look", word="b"), end]]) as engine:
         lost = finished("run", "agents.py:worker", "-n", "2", "--url", engine.url, folder=folder)
     assert lost.code == 1
     assert "to go on: agentrt resume" in lost.err
