@@ -89,14 +89,10 @@ class Agent(Generic[P, R_co]):
                 arguments = {self.signature.names[0]: text}
             else:
                 raise ProgramInputError(f"agent {self.name} takes no input, but got {text!r}")
-        try:
-            return self.signature.validator.validate_python(arguments)
-        except ValidationError as error:
-            raise ProgramInputError(
-                f"input of agent {self.name}: {explain_errors(error)}",
-                hint="give --input TEXT, or a JSON object with the parameters "
-                + ", ".join(self.signature.names),
-            ) from error
+        names = ", ".join(self.signature.names)
+        return self._checked(
+            arguments, hint=f"give --input TEXT, or a JSON object with the parameters {names}"
+        )
 
     def pack_input(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Keyword arguments of a run as JSON can hold them."""
@@ -109,12 +105,14 @@ class Agent(Generic[P, R_co]):
         Raises:
             ProgramInputError: they do not fit the parameters any more.
         """
+        return self._checked(packed, hint="its parameters have changed since: begin a new run")
+
+    def _checked(self, arguments: Mapping[str, Any], *, hint: str) -> dict[str, Any]:
         try:
-            return self.signature.validator.validate_python(packed)
+            return self.signature.validator.validate_python(arguments)
         except ValidationError as error:
             raise ProgramInputError(
-                f"input of agent {self.name}: {explain_errors(error)}",
-                hint="its parameters have changed since: begin a new run",
+                f"input of agent {self.name}: {explain_errors(error)}", hint=hint
             ) from error
 
 

@@ -13,8 +13,7 @@ from cyclopts import Parameter
 from agentrt.cli import console
 from agentrt.cli.agent_file import load_agent
 from agentrt.cli.options import JsonTarget
-from agentrt.cli.run import RUNS_FOLDER
-from agentrt.cli.run_job import RunJob
+from agentrt.cli.run_job import RunJob, new_trace
 from agentrt.cli.runs_view import as_json, programs_table
 from agentrt.embedded import API_KEY_VARIABLE, URL_VARIABLE, EngineSettings
 from agentrt.errors import JournalError
@@ -80,7 +79,7 @@ def resume(
         job = RunJob(
             agent,
             [agent.unpack_input(each) for each in begins.inputs],
-            trace or RUNS_FOLDER / f"{datetime.now():%Y%m%d-%H%M%S}-{agent.name}.jsonl",
+            trace or new_trace(agent.name, datetime.now()),
             journal,
         )
         return anyio.run(job.run, url or noted_url, api_key, settings, json)

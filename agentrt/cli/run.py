@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from agentrt.cli.agent_file import load_agent
 from agentrt.cli.options import DeviceChoice, JsonTarget, PolicyName
-from agentrt.cli.run_job import RunJob
+from agentrt.cli.run_job import RunJob, new_trace
 from agentrt.embedded import API_KEY_VARIABLE, URL_VARIABLE, EngineSettings
 from agentrt.errors import SettingError
 from agentrt.journal import Durability, Journal
@@ -22,8 +22,6 @@ from agentrt.journal.events import RunBegan
 from agentrt.journal.journal import now
 from agentrt.journal.runs import forget_old_runs, new_run
 from agentrt_engine.sglang.options import DType
-
-RUNS_FOLDER = Path("traces/runs")
 
 
 def run(
@@ -105,7 +103,7 @@ def run(
             "--kv-tokens and --dtype are for starting one"
         )
     began = datetime.now()
-    trace = trace or RUNS_FOLDER / f"{began:%Y%m%d-%H%M%S}-{agent.name}.jsonl"
+    trace = trace or new_trace(agent.name, began)
     chosen = list(islice(cycle(arguments), copies))
     with ExitStack() as resources:
         kept = None

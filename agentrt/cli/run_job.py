@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,17 @@ from agentrt.program import Program, ProgramState
 from agentrt.runtime import Runtime
 from agentrt_engine.sglang.server import ending
 
+RUNS_FOLDER = Path("traces/runs")
+
 #: How long an engine that dropped its connections may take to end.
 _END_S = 2.0
 
 _log = logging.getLogger("agentrt")
+
+
+def new_trace(agent: str, at: datetime) -> Path:
+    """Where a run that begins or goes on is recorded if nothing else is said."""
+    return RUNS_FOLDER / f"{at:%Y%m%d-%H%M%S}-{agent}.jsonl"
 
 
 class RunJob:

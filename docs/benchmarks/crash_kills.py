@@ -19,11 +19,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from crash_points import WORDS
+from crash_points import WORDS, recorded
 from crash_world import check_world, reply, turn_of
 
-from agentrt.journal.events import TurnEnded
-from agentrt.journal.runs import STATE_DIR_VARIABLE, read_events
+from agentrt.journal.runs import STATE_DIR_VARIABLE
+from agentrt.journal.store import FILE_NAME
 from agentrt_engine.wire.identity import PROGRAM_ID
 
 AGENTRT = str(Path(sys.executable).with_name("agentrt"))
@@ -138,8 +138,8 @@ def _one_run(
     state = folder / "state"
     done = False
     while not done:
-        journals = list(state.glob("runs/*/journal.sqlite"))
-        known = {key: model.asked[key] for key in _recorded(journals)}
+        journals = state.glob(f"runs/*/{FILE_NAME}")
+        known = {key: model.asked[key] for path in journals for key in recorded(path.parent)}
         life_s = rng.uniform(*LIFE_S) if found.kills < most else None
         code, said = _command(resume if known else begin, folder, state, life_s)
         for key, times in known.items():
@@ -177,13 +177,3 @@ def _command(
         process.kill()
         said, _ = process.communicate()
     return process.returncode, said
-
-
-def _recorded(journals: list[Path]) -> Iterator[tuple[str, int]]:
-    """Program and number of every answer that a journal has."""
-    for journal in journals:
-        turns: Counter[str] = Counter()
-        for event in read_events(journal.parent):
-            if isinstance(event, TurnEnded):
-                yield event.program, turns[event.program]
-                turns[event.program] += 1

@@ -6,7 +6,6 @@ tools did to the world, and what the journal holds, stays.
 
 from __future__ import annotations
 
-import os
 import random
 import tempfile
 from collections import Counter
@@ -152,7 +151,8 @@ def finish(
             found.resumptions += 1
             again = rng.random() < AGAIN
             process.crash_at = process.passed + rng.randint(1, 60) if again else None
-            known = {key: process.asked[key] for key in recorded(folder)}
+            run = folder / "run"
+            known = {key: process.asked[key] for key in recorded(run)} if run.exists() else {}
             program = attempt(folder, names)
             for key, times in known.items():
                 if process.asked[key] != times:
@@ -165,12 +165,10 @@ def finish(
     found.defects += [f"point {first_crash}: {defect}" for defect in defects]
 
 
-def recorded(folder: Path) -> Iterator[tuple[str, int]]:
-    """Program and number of every answer that the journal has."""
-    if not os.path.exists(folder / "run"):  # noqa: PTH110
-        return
+def recorded(run: Path) -> Iterator[tuple[str, int]]:
+    """Program and number of every answer that the journal of a run has."""
     turns: Counter[str] = Counter()
-    for event in read_events(folder / "run"):
+    for event in read_events(run):
         if isinstance(event, TurnEnded):
             yield event.program, turns[event.program]
             turns[event.program] += 1
