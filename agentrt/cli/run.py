@@ -37,6 +37,7 @@ def run(
     kv_tokens: int | None = None,
     dtype: DType = DType.AUTO,
     trace: Path | None = None,
+    graph: Path | None = None,
     journal: bool = True,
     durability: Durability = Durability.PROCESS,
     json: JsonTarget = None,
@@ -80,6 +81,9 @@ def run(
         Precision; auto is the model's own.
     trace
         Where to record the run as agentrt.trace.v1; by default a new file in traces/runs.
+    graph
+        Where to write what waited for what, and the path that decided how long it took: FILE.html
+        to look at, FILE.dot for graphviz, FILE.json for programs.
     journal
         Keep what the programs do, so that the run can be resumed.
     durability
@@ -87,6 +91,11 @@ def run(
     """
     if copies < 1:
         raise SettingError(f"--copies is {copies}: expected at least 1")
+    if graph is not None:
+        # networkx takes a while to import.
+        from agentrt.workflow.graph_file import check_graph_name
+
+        check_graph_name(graph)
     agent = load_agent(target)
     inputs: list[str] | list[None] = input or [None]
     arguments = [agent.parse_input(text) for text in inputs]
@@ -117,7 +126,7 @@ def run(
             forget_old_runs()
             folder = new_run(agent.name, began)
             kept = resources.enter_context(Journal(folder, durability=durability, begins=begins))
-        job = RunJob(agent, chosen, trace, kept)
+        job = RunJob(agent, chosen, trace, kept, graph)
         return anyio.run(job.run, url or None, api_key, settings, json)
 
 

@@ -46,6 +46,7 @@ class RunJob:
         arguments: of every program.
         trace: file for the trace.
         journal: of the run; None to keep none.
+        graph: file for the graph of the run; None for none.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class RunJob:
         arguments: Sequence[dict[str, Any]],
         trace: Path,
         journal: Journal | None,
+        graph: Path | None = None,
     ) -> None:
         self._agent = agent
         self._arguments = arguments
         self._trace = trace
         self._journal = journal
+        self._graph = graph
         self._programs: list[Program] = []
         self._errors: list[Exception] = []
 
@@ -135,6 +138,12 @@ class RunJob:
         }
         console.write_json(json, document)
         self._print_errors()
+        if self._graph is not None:
+            # networkx takes a while to import.
+            from agentrt.workflow import workflow_graph, write_graph
+
+            write_graph(self._graph, workflow_graph(self._programs))
+            console.progress.print(f"graph: {self._graph}", soft_wrap=True)
 
     def _print_errors(self) -> None:
         """Each error of the runtime once, an error in the agent's own code with its traceback."""
