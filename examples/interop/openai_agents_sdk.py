@@ -1,7 +1,8 @@
 """An agent of the OpenAI Agents SDK as a program of an agentrt engine, its tools told by hints.
 
-agentrt serve --model … --tool-call-parser …
     python examples/interop/openai_agents_sdk.py http://127.0.0.1:30000
+
+The program ends with the block of `attach`, and the engine frees what it held.
 """
 
 from __future__ import annotations

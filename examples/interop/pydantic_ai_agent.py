@@ -1,7 +1,8 @@
 """An agent of Pydantic AI as a program of an agentrt engine, its tools told by hints.
 
-agentrt serve --model … --tool-call-parser …
     python examples/interop/pydantic_ai_agent.py http://127.0.0.1:30000
+
+The program ends with the block of `attach`, and the engine frees what it held.
 """
 
 from __future__ import annotations
