@@ -16,7 +16,7 @@ from typing import Annotated, Never
 
 from cyclopts import App, CycloptsError, Parameter
 
-from agentrt.cli import console, engine, learned, models, runs, trace
+from agentrt.cli import console, engine, learned, models, predict, runs, trace
 from agentrt.cli.calibrate import calibrate
 from agentrt.cli.doctor import doctor
 from agentrt.cli.plan import plan
@@ -82,6 +82,7 @@ def build_app() -> App:
         learned.app,
         models.app,
         plan,
+        predict.app,
         replay,
         resume,
         run_command,

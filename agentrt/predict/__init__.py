@@ -1,0 +1,1 @@
+"""How well the lengths of pauses are predicted, on traces."""
