@@ -24,6 +24,8 @@ from agentrt.replay.live import (
 from agentrt.replay.program_list import ProgramList
 from agentrt_engine.sglang.options import DType, EngineOptions, engine_options
 from agentrt_engine.sglang.server import free_port, start_engine
+from agentrt_engine.wire.identity import PROGRAM_ID
+from agentrt_engine.wire.programs import PROGRAMS_PATH
 from tests.engine.small_workload import KV_TOKENS, PROGRAMS, plans
 from tests.support.processes import Command
 
@@ -78,17 +80,28 @@ def stock(folder: Path) -> Iterator[str]:
         yield chosen.url
 
 
+@contextmanager
+def ours(policy: str) -> Iterator[str]:
+    process = anyio.run(start_engine, options(policy))
+    try:
+        yield process.url
+    finally:
+        process.stop(grace_s=0.0)
+
+
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
-    results = {}
+def guard_url() -> Iterator[str]:
+    with ours("guard") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def found(guard_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
+    results = {"guard": anyio.run(replayed, guard_url, "guard")}
     with stock(tmp_path_factory.mktemp("stock")) as url:
         results["stock"] = anyio.run(replayed, url, "stock")
-    for policy in ("lru", "guard"):
-        process = anyio.run(start_engine, options(policy))
-        try:
-            results[policy] = anyio.run(replayed, process.url, policy)
-        finally:
-            process.stop(grace_s=0.0)
+    with ours("lru") as url:
+        results["lru"] = anyio.run(replayed, url, "lru")
     return results
 
 
@@ -110,3 +123,23 @@ def test_one_after_the_other_lru_finds_as_much_as_stock_sglang(found: dict[str, 
 
 def prefilled(outputs: list[TurnOutput]) -> int:
     return sum(output.prompt_tokens - (output.cached_tokens or 0) for output in outputs)
+
+
+def test_samples_of_one_prompt_get_room_from_idle_programs(guard_url: str) -> None:
+    """SGLang reads such a prompt once beforehand, in a request that belongs to no program."""
+    share = KV_TOKENS // 4
+    with httpx2.Client(base_url=guard_url, timeout=60) as client:
+
+        def generate(program: int, **sampling: int) -> None:
+            prompt = [1_000 * (program + 1) + token for token in range(share)]
+            answer = client.post(
+                "/generate",
+                json={"input_ids": prompt, "sampling_params": {"max_new_tokens": 4, **sampling}},
+                headers={PROGRAM_ID: f"samples-{program}"},
+            )
+            assert answer.status_code == 200, answer.text
+
+        for program in range(4):
+            generate(program)
+        assert client.get(PROGRAMS_PATH).json()["free_tokens"] < share
+        generate(4, n=2)

@@ -29,8 +29,10 @@ def program_adder(base: Any) -> Any:
         ) -> AddReqResult:
             programs: ProgramScheduler = self.tree_cache.programs
             turn = turn_of(req)
-            if turn is None or programs.policy.order_only:
+            if programs.policy.order_only:
                 return super().add_one_req(req, has_chunked_req, truncation_align_size)
+            if turn is None:
+                return self._add_without_turn(programs, req, has_chunked_req, truncation_align_size)
             gate = programs.rounds.gate(turn)
             if gate is Gate.LATER:
                 return AddReqResult.CONTINUE
@@ -58,6 +60,20 @@ def program_adder(base: Any) -> Any:
                 programs.lifecycle.started(turn, req.prefix_len)
                 programs.rounds.started()
 
+        def _add_without_turn(
+            self, programs: ProgramScheduler, req: Any, *args: Any
+        ) -> AddReqResult:
+            """A health check, or a prompt read once for several samples.
+
+            It is first in the queue, so nothing behind it starts before it does: what idle
+            programs hold must not be in its way.
+            """
+            result = super().add_one_req(req, *args)
+            if result is AddReqResult.NO_TOKEN:
+                programs.room.by_force(self._missing(req))
+                result = super().add_one_req(req, *args)
+            return result
+
         def _keep_what_it_needs(self, programs: ProgramScheduler, turn: LiveTurn, req: Any) -> None:
             """Of the program's own idle KV only what the prompt begins with is of use."""
             held = programs.state.idle.get(turn.turn.program)
@@ -68,15 +84,16 @@ def program_adder(base: Any) -> Any:
         def _has_room(self, programs: ProgramScheduler, turn: LiveTurn, req: Any) -> bool:
             """Whether the turn fits, if need be after others yielded."""
             with self._lock_node(req.last_node):
-                missing = self._tokens(req) + 1 - int(self.rem_total_tokens)
+                missing = self._missing(req)
                 if missing + programs.rounds.reserve(turn) <= 0:
                     return True
                 return programs.rounds.make_room(turn, missing)
 
-        def _tokens(self, req: Any) -> int:
-            """Tokens that SGLang wants to see free for a request, as in its `add_one_req`."""
+        def _missing(self, req: Any) -> int:
+            """Tokens that must come free, beyond what SGLang's `add_one_req` sees free."""
             new = max(req.sampling_params.max_new_tokens - len(req.output_ids), 0)
             extend = len(req.full_untruncated_fill_ids) - req.prefix_len
-            return int(extend + min(new, CLIP_MAX_NEW_TOKENS) + self.per_req_token_overhead)
+            wanted = extend + min(new, CLIP_MAX_NEW_TOKENS) + self.per_req_token_overhead
+            return int(wanted) + 1 - int(self.rem_total_tokens)
 
     return ProgramPrefillAdder
