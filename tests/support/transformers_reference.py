@@ -3,9 +3,8 @@
     python transformers_reference.py MODEL < request.json > answer.json
 
 A child, because transformers takes seconds to import and must not see torchvision's CUDA
-build. Always float32. The request holds `generate`, prompts to continue by `tokens` tokens,
-and `gaps`, token sequences whose next-token logits are wanted: the answer to each is the
-difference between the two largest.
+build. The request holds `generate`, prompts to continue by `tokens` tokens in float32, and
+`margins`, token sequences: the answer to each is a `Margin` for every position.
 """
 
 from __future__ import annotations
@@ -18,11 +17,20 @@ from pathlib import Path
 from typing import TypedDict
 
 
+class Margin(TypedDict):
+    """How far the best next token leads: the two best in float32, and their logits' difference."""
+
+    best: int
+    second: int
+    float32: float
+    bfloat16: float
+
+
 class Answer(TypedDict):
-    """Continuations of `generate` and top-2 logit gaps of `gaps`, in order."""
+    """Continuations of `generate` and margins of `margins`, in order."""
 
     generate: list[list[int]]
-    gaps: list[float]
+    margins: list[list[Margin]]
 
 
 def ask(
@@ -30,10 +38,10 @@ def ask(
     *,
     generate: list[list[int]] | None = None,
     tokens: int = 0,
-    gaps: list[list[int]] | None = None,
+    margins: list[list[int]] | None = None,
 ) -> Answer:
     """Run the reference on token ids."""
-    request = {"generate": generate or [], "tokens": tokens, "gaps": gaps or []}
+    request = {"generate": generate or [], "tokens": tokens, "margins": margins or []}
     done = subprocess.run(
         [sys.executable, __file__, str(model)],
         input=json.dumps(request),
@@ -53,7 +61,7 @@ def _main() -> None:
 
     request = json.load(sys.stdin)
     model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
-    answer: Answer = {"generate": [], "gaps": []}
+    answer: Answer = {"generate": [], "margins": []}
     with torch.inference_mode():
         for prompt in request["generate"]:
             output = model.generate(
@@ -64,9 +72,24 @@ def _main() -> None:
                 do_sample=False,
             )
             answer["generate"].append(output[0, len(prompt) :].tolist())
-        for sequence in request["gaps"]:
-            top = model(torch.tensor([sequence])).logits[0, -1].topk(2).values
-            answer["gaps"].append(float(top[0] - top[1]))
+        if request["margins"]:
+            rounded = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.bfloat16)
+        for sequence in request["margins"]:
+            tokens = torch.tensor([sequence])
+            exact = model(tokens).logits[0]
+            both = exact.topk(2).indices
+            leads = (
+                logits.gather(1, both).float() for logits in (exact, rounded(tokens).logits[0])
+            )
+            float32, bfloat16 = ((pair[:, 0] - pair[:, 1]).tolist() for pair in leads)
+            answer["margins"].append(
+                [
+                    Margin(best=best, second=second, float32=wide, bfloat16=narrow)
+                    for (best, second), wide, narrow in zip(
+                        both.tolist(), float32, bfloat16, strict=True
+                    )
+                ]
+            )
     json.dump(answer, sys.stdout)
 
 
