@@ -24,6 +24,14 @@ class _Outcome(Generic[T]):
     error: BaseException | None
 
 
+_awaited: set[object] = set()
+
+
+def working() -> frozenset[object]:
+    """Calls in threads that somebody waits for."""
+    return frozenset(_awaited)
+
+
 async def run_abandonable(function: Callable[[], T], *, name: str) -> T:
     """Run a sync function in a thread of its own; on cancellation leave it behind.
 
@@ -49,7 +57,11 @@ async def run_abandonable(function: Callable[[], T], *, name: str) -> T:
             anyio.from_thread.run_sync(done.set, token=token)
 
     threading.Thread(target=work, name=name, daemon=True).start()
-    await done.wait()
+    _awaited.add(outcome)
+    try:
+        await done.wait()
+    finally:
+        _awaited.discard(outcome)
     if outcome.error is not None:
         raise outcome.error
     return outcome.value

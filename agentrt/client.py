@@ -44,6 +44,7 @@ class EngineClient:
         api_key: sent as a bearer token.
         request_timeout: seconds without any byte of an answer after which the engine counts
             as lost. It covers the wait in the engine's queue.
+        transport: what carries requests instead of the network.
 
     Raises:
         SettingError: the URL is not an HTTP URL.
@@ -55,11 +56,13 @@ class EngineClient:
         *,
         api_key: str | None = None,
         request_timeout: float = DEFAULT_REQUEST_TIMEOUT_S,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = _base_url(url)
         self._http = httpx2.AsyncClient(
             base_url=self.url,
             headers=bearer(api_key),
+            transport=transport,
             timeout=httpx2.Timeout(request_timeout, connect=CONNECT_TIMEOUT_S, pool=None),
             # The engine queues, not the client. Idle connections are dropped before the 5 s
             # after which common servers close them, so that no request meets a closing one.

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import httpx2
 from opentelemetry.trace import TracerProvider
 
 from agentrt.client import DEFAULT_REQUEST_TIMEOUT_S
@@ -31,6 +32,7 @@ async def connect(
     clock: Clock = time.monotonic,
     engine: EngineSettings | None = None,
     on_stage: Callable[[str], None] = lambda _stage: None,
+    transport: httpx2.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open a runtime on an engine.
 
@@ -52,6 +54,7 @@ async def connect(
         clock: seconds, for all times of programs.
         engine: what an engine of this process is started with.
         on_stage: told in words what happens while an engine starts.
+        transport: what carries requests instead of the network.
 
     Raises:
         EngineError: no engine answers, or none can be started.
@@ -78,5 +81,6 @@ async def connect(
                 secrets=secrets,
                 journal=journal,
                 clock=clock,
+                transport=transport,
             )
         )

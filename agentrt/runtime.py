@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import anyio
 import anyio.to_thread
+import httpx2
 from opentelemetry.trace import TracerProvider
 
 from agentrt.agent import Agent
@@ -71,6 +72,7 @@ class Runtime:
             variables that are called KEY, TOKEN, SECRET, PASSWORD or CREDENTIALS.
         journal: where programs are recorded, to be resumed.
         clock: seconds, for all times of programs.
+        transport: what carries requests instead of the network.
     """
 
     def __init__(
@@ -84,9 +86,12 @@ class Runtime:
         secrets: Iterable[str] = (),
         journal: Journal | None = None,
         clock: Clock = time.monotonic,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.programs: list[Program] = []
-        self._client = EngineClient(url, api_key=api_key, request_timeout=request_timeout)
+        self._client = EngineClient(
+            url, api_key=api_key, request_timeout=request_timeout, transport=transport
+        )
         self._trace = None if trace is None else Path(trace)
         self._tracer_provider = tracer_provider
         self._clock = clock

@@ -14,7 +14,7 @@ from agentrt.version import __version__
 from agentrt_engine.device import detect_device
 from tests.support.light_environment import ROOT, LightEnvironment
 
-PACKAGES = ("agentrt", "agentrt_engine", "agentrt_tools")
+PACKAGES = ("agentrt", "agentrt_engine", "agentrt_pytest", "agentrt_tools")
 
 
 def test_the_wheel_holds_the_packages_their_data_and_nothing_else(light: LightEnvironment) -> None:

@@ -9,6 +9,7 @@ import pytest
 from agentrt.replay.live import LiveEngine, LiveRun, RunSettings, open_engine, replay_live
 from agentrt.replay.live.run import HintMode
 from agentrt.replay.program_list import ProgramList
+from agentrt.testing import in_virtual_time
 from agentrt_engine.outcome import Activity
 from agentrt_engine.simulated.clock import ticks
 from agentrt_engine.simulated.shared_prefixes import Segment
@@ -16,7 +17,6 @@ from agentrt_engine.simulated.workload import ProgramPlan
 from tests.replay.live.plans import arriving, growing
 from tests.support.live_server import Asked, Kind, LiveServer
 from tests.support.scripted_engine import INFO
-from tests.support.virtual_time import in_virtual_time
 
 #: Of a turn of `growing`: the prompt, then three tokens after the first.
 PREFILL_S, TOKEN_S = 0.5, 0.1

@@ -19,9 +19,9 @@ from agentrt.replay.load import Closed, Load, Poisson
 from agentrt.replay.report import ReportContent, write_report
 from agentrt.replay.trace_file import Trace
 from agentrt.replay.workload import Workload
+from agentrt.testing import in_virtual_time
 from tests.replay.live.plans import growing
 from tests.support.live_server import Kind, LiveServer
-from tests.support.virtual_time import in_virtual_time
 
 PLANS = [growing(f"p{index}", pause_s=0.5 + index) for index in range(4)]
 

@@ -8,9 +8,9 @@ from agentrt.errors import AgentrtError, EngineUnreachable, ModelRequestFailed, 
 from agentrt.replay.live.address import EngineAddress
 from agentrt.replay.live.engine import open_engine
 from agentrt.replay.live.facts import EngineFacts, told_apart
+from agentrt.testing import in_virtual_time
 from tests.support.live_server import MODEL, Kind, LiveServer
 from tests.support.scripted_engine import INFO
-from tests.support.virtual_time import in_virtual_time
 
 
 def facts(

@@ -1,0 +1,106 @@
+"""What a scripted model does with one request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pydantic_core
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One reply, or what comes instead of it.
+
+    Attributes:
+        text: the reply, verbatim.
+        finish_reason: "length" for a reply that was cut.
+        input_tokens: as reported; None counts the characters of the messages.
+        output_tokens: as reported; None counts the characters of the reply.
+        cached_tokens: as reported; None leaves the field out.
+        queue_s: seconds in the engine's queue, as reported; None leaves it out.
+        delay_s: seconds before the reply.
+        status: HTTP status; anything but 200 sends an error with `text` as its message.
+        dies: the engine goes away instead of replying.
+    """
+
+    text: str = ""
+    finish_reason: str = "stop"
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    queue_s: float | None = None
+    delay_s: float = 0.0
+    status: int = 200
+    dies: bool = False
+
+    def after(self, seconds: float) -> Step:
+        """The same, so many seconds later."""
+        return replace(self, delay_s=seconds)
+
+    def completion(
+        self, messages: list[dict[str, Any]], *, model: str, meta: bool
+    ) -> dict[str, Any]:
+        """Body of the answer to `POST /v1/chat/completions`.
+
+        Args:
+            messages: of the request.
+            meta: the request asks for what the engine says of itself.
+        """
+        characters = sum(len(message["content"] or "") for message in messages)
+        cached = self.cached_tokens
+        choice: dict[str, Any] = {
+            "index": 0,
+            "message": {"role": "assistant", "content": self.text},
+            "finish_reason": self.finish_reason,
+        }
+        if meta:
+            queue = {} if self.queue_s is None else {"queue_time": self.queue_s}
+            choice["meta_info"] = {"id": "scripted", **queue}
+        return {
+            "id": "response-1",
+            "object": "chat.completion",
+            "model": model,
+            "choices": [choice],
+            "usage": {
+                "prompt_tokens": characters if self.input_tokens is None else self.input_tokens,
+                "completion_tokens": (
+                    len(self.text) if self.output_tokens is None else self.output_tokens
+                ),
+                "prompt_tokens_details": None if cached is None else {"cached_tokens": cached},
+            },
+        }
+
+
+def call(name: str, /, **arguments: Any) -> Step:
+    """A reply that calls a tool."""
+    return Step(_json({"name": name, "arguments": arguments}))
+
+
+def answer(value: Any) -> Step:
+    """A reply that answers: with a text, or with a value of the type that the loop asks for."""
+    return Step(_json({"answer": value}))
+
+
+def says(text: str, **fields: Any) -> Step:
+    """A reply of any text, as of a turn without tools; `fields` are those of `Step`."""
+    return replace(Step(text), **fields)
+
+
+def cut(text: str) -> Step:
+    """A reply that the token limit cut."""
+    return Step(text, finish_reason="length")
+
+
+def refuses(status: int, message: str) -> Step:
+    """The engine refuses the request with an HTTP status."""
+    return Step(message, status=status)
+
+
+def dies() -> Step:
+    """The engine goes away instead of replying."""
+    return Step(dies=True)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return pydantic_core.to_json(value).decode()
