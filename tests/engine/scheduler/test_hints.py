@@ -67,7 +67,8 @@ def test_the_start_of_a_tool_is_answered_with_the_lease_and_the_prediction() -> 
 
     assert outcome.held_tokens == held_tokens(loop)
     assert outcome.ttl_s is not None
-    assert outcome.pause_s == {q: pytest.approx(s + elapsed_s) for q, s in told.items()}
+    assert outcome.pause_s is not None
+    assert outcome.pause_s == pytest.approx({q: s + elapsed_s for q, s in told.items()})
 
 
 def test_a_policy_that_holds_nothing_says_nothing_of_the_pause() -> None:
