@@ -195,6 +195,14 @@ def test_what_the_engine_grants_and_predicts_is_on_the_span_of_the_tool() -> Non
     }
 
 
+def test_an_answer_to_a_hint_that_is_not_understood_is_passed_over() -> None:
+    steps = [call("lookup", word="x"), answer("done")]
+    with ScriptedEngine(steps, info=INFO, terms={"ttl_s": "soon"}) as engine:
+        used = spans_of(engine, reader)[1]
+    assert not [key for key in attributes(used) if key.startswith("agentrt.kv.")]
+    assert "error.type" not in attributes(used)
+
+
 def test_requests_and_hints_carry_their_trace() -> None:
     with ScriptedEngine([call("lookup", word="x"), answer("done")], info=INFO) as engine:
         chat, used, last_chat, _program = spans_of(engine, reader)
