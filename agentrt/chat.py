@@ -57,6 +57,7 @@ class ChatReply:
         output_tokens: generated tokens.
         cached_tokens: part of the prompt found in the KV cache; None: the engine does not say.
         queue_s: seconds the request waited at the engine; None: the engine does not say.
+        reasoning_tokens: part of the generated tokens; None: the engine does not say.
     """
 
     response_id: str
@@ -67,6 +68,7 @@ class ChatReply:
     output_tokens: int
     cached_tokens: int | None
     queue_s: float | None
+    reasoning_tokens: int | None = None
 
 
 class _Incoming(BaseModel):
@@ -93,10 +95,15 @@ class _PromptDetails(_Incoming):
     cached_tokens: int | None = None
 
 
+class _CompletionDetails(_Incoming):
+    reasoning_tokens: int | None = None
+
+
 class _Usage(_Incoming):
     prompt_tokens: int
     completion_tokens: int
     prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
 
 
 class ChatCompletion(_Incoming):
@@ -110,7 +117,8 @@ class ChatCompletion(_Incoming):
     def reply(self) -> ChatReply:
         """The first choice; only one is ever asked for."""
         choice = self.choices[0]
-        details = self.usage.prompt_tokens_details
+        prompt = self.usage.prompt_tokens_details
+        completion = self.usage.completion_tokens_details
         return ChatReply(
             response_id=self.id,
             model=self.model,
@@ -118,6 +126,7 @@ class ChatCompletion(_Incoming):
             finish_reason=choice.finish_reason or "",
             input_tokens=self.usage.prompt_tokens,
             output_tokens=self.usage.completion_tokens,
-            cached_tokens=details.cached_tokens if details else None,
+            cached_tokens=prompt.cached_tokens if prompt else None,
             queue_s=choice.meta_info.queue_time if choice.meta_info else None,
+            reasoning_tokens=completion.reasoning_tokens if completion else None,
         )

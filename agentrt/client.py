@@ -18,7 +18,13 @@ from agentrt.validation import explain_errors
 from agentrt_engine.loopback import is_loopback
 from agentrt_engine.wire.authorization import bearer
 from agentrt_engine.wire.bounded_strings import with_escapes
-from agentrt_engine.wire.hints import HINTS_EXPLICIT, HINTS_HEADER, HINTS_PATH, Hint
+from agentrt_engine.wire.hints import (
+    HINTS_EXPLICIT,
+    HINTS_HEADER,
+    HINTS_PATH,
+    Hint,
+    HintOutcome,
+)
 from agentrt_engine.wire.identity import ProgramTag
 from agentrt_engine.wire.info import INFO_PATH, EngineInfo, decode_info
 
@@ -148,21 +154,33 @@ class EngineClient:
                 hint="is this the URL of an OpenAI-compatible engine?",
             ) from error
 
-    async def hint(self, hint: Hint) -> None:
+    async def hint(self, hint: Hint) -> HintOutcome | None:
         """Tell the engine something of a program.
+
+        Returns:
+            what it made of it; None if it does not say so.
 
         Raises:
             EngineLost: the connection failed.
             ModelRequestFailed: the engine refused.
         """
+        headers: dict[str, str] = {}
+        propagate.inject(headers)
         try:
-            response = await self._http.post(HINTS_PATH, content=msgspec.json.encode(hint))
+            response = await self._http.post(
+                HINTS_PATH, content=msgspec.json.encode(hint), headers=headers
+            )
         except httpx2.TransportError as error:
             raise EngineLost(
                 f"the engine at {self.url} went away during a hint: {_describe(error)}"
             ) from error
         if response.status_code != httpx2.codes.OK:
             raise _refused(response, self.url)
+        try:
+            [outcome] = msgspec.json.decode(response.content, type=list[HintOutcome])
+        except ValueError:
+            return None
+        return outcome
 
 
 def _base_url(url: str) -> str:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx2
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from agentrt.client import DEFAULT_REQUEST_TIMEOUT_S
@@ -26,6 +27,8 @@ async def connect(
     trace: Path | str | None = None,
     request_timeout: float = DEFAULT_REQUEST_TIMEOUT_S,
     tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    capture_content: bool | None = None,
     secrets: Iterable[str] = (),
     journal: Journal | Path | str | None = None,
     durability: Durability = Durability.PROCESS,
@@ -46,6 +49,9 @@ async def connect(
         trace: file to which each program is written when it ends, as agentrt.trace.v1.
         request_timeout: seconds without an answer after which the engine counts as lost.
         tracer_provider: where spans go; None is the application's global provider.
+        meter_provider: where metrics go; None is the application's global provider.
+        capture_content: whether spans show prompts, replies, arguments and results; None leaves it
+            to `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`.
         secrets: what neither model nor records get to see, besides the values of environment
             variables that are called KEY, TOKEN, SECRET, PASSWORD or CREDENTIALS.
         journal: folder where programs are recorded, made if absent: running them again after a
@@ -78,6 +84,8 @@ async def connect(
                 trace=trace,
                 request_timeout=request_timeout,
                 tracer_provider=tracer_provider,
+                meter_provider=meter_provider,
+                capture_content=capture_content,
                 secrets=secrets,
                 journal=journal,
                 clock=clock,

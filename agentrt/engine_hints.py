@@ -10,7 +10,7 @@ from agentrt.client import EngineClient
 from agentrt.endpoint import Endpoint
 from agentrt.errors import EngineError
 from agentrt.program import ToolOutcome
-from agentrt_engine.wire.hints import MAX_NAME, Hint, HintKind
+from agentrt_engine.wire.hints import MAX_NAME, Hint, HintKind, HintOutcome
 
 #: A hint that takes longer is given up, seconds: no program waits for it.
 PATIENCE_S = 2.0
@@ -29,9 +29,9 @@ class EngineHints:
         self._understood = endpoint.info is not None
         self._program_id = program_id
 
-    async def tool_started(self, tool: str, call_id: str) -> None:
-        """The program waits for a tool from now on."""
-        await self._send(
+    async def tool_started(self, tool: str, call_id: str) -> HintOutcome | None:
+        """The program waits for a tool from now on; returns what the engine makes of it."""
+        return await self._send(
             Hint(self._program_id, HintKind.TOOL_STARTED, tool=tool[:MAX_NAME], call_id=call_id)
         )
 
@@ -54,13 +54,14 @@ class EngineHints:
         with anyio.CancelScope(shield=True):
             await self._send(Hint(self._program_id, HintKind.ENDED))
 
-    async def _send(self, hint: Hint) -> None:
+    async def _send(self, hint: Hint) -> HintOutcome | None:
         if not self._understood:
-            return
+            return None
         with anyio.move_on_after(PATIENCE_S) as scope:
             try:
-                await self._client.hint(hint)
+                return await self._client.hint(hint)
             except EngineError as error:
                 _log.debug("hint %s of program %s: %s", hint.kind, hint.program_id, error)
         if scope.cancelled_caught:
             _log.debug("hint %s of program %s: no answer in time", hint.kind, hint.program_id)
+        return None

@@ -20,7 +20,7 @@ from agentrt.journal.events import ToolEnded
 from agentrt.journal.values import unpack
 from agentrt.program import Clock, Program, ToolCall, ToolOutcome
 from agentrt.secrets import Secrets
-from agentrt.spans import Spans, mark_failed
+from agentrt.spans import Spans
 from agentrt.text import cut, excerpt
 from agentrt.tool_slots import ToolSlots
 from agentrt.validation import explain_errors
@@ -162,13 +162,14 @@ class Interception:
         known = tool.name if tool else "unknown"
         with self._spans.tool(
             program,
+            result,
             name=known,
             description=tool.description if tool else "",
-            call_id=call_id,
-        ) as span:
+            arguments=arguments,
+        ) as operation:
             program.begin_tool(name)
             try:
-                await self._hints.tool_started(known, call_id)
+                operation.hinted(await self._hints.tool_started(known, call_id))
                 if tool is None:
                     result.text = (
                         f"there is no tool {excerpt(name, 64)}; the tools are {', '.join(tools)}"
@@ -190,8 +191,6 @@ class Interception:
                 kept = self._journal.packed(result.value, tool.signature.returns)
             self._journal.call_ended(key, call_id, ended, result.text, kept)
             await self._hints.tool_finished(known, call_id, result.outcome)
-            if result.outcome is not ToolOutcome.FINISHED:
-                mark_failed(span, result.outcome)
         return result
 
     def _end(self, program: Program, name: str, started: float, result: ToolResult) -> ToolCall:

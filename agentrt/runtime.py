@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -17,10 +17,12 @@ from uuid import uuid4
 import anyio
 import anyio.to_thread
 import httpx2
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from agentrt.agent import Agent
 from agentrt.client import DEFAULT_REQUEST_TIMEOUT_S, EngineClient
+from agentrt.content import Content, asks_for_content
 from agentrt.context import Context
 from agentrt.endpoint import Endpoint
 from agentrt.engine_hints import EngineHints
@@ -28,16 +30,19 @@ from agentrt.family import Family, family
 from agentrt.interception import Interception
 from agentrt.journal import Journal, ProgramJournal
 from agentrt.journal.values import unpack
+from agentrt.metrics import metrics_for
 from agentrt.program import Clock, Program, ProgramState
 from agentrt.recorder import Recorder
 from agentrt.running import Running
 from agentrt.secrets import Secrets, environment_secrets
+from agentrt.signature import first_paragraph
 from agentrt.spans import Spans
 from agentrt.tool_slots import ToolSlots
 from agentrt.turn_loop import History, TurnLoop
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,9 @@ class Runtime:
         trace: file to which each program is written when it ends, as agentrt.trace.v1.
         request_timeout: seconds without an answer after which the engine counts as lost.
         tracer_provider: where spans go; None is the application's global provider.
+        meter_provider: where metrics go; None is the application's global provider.
+        capture_content: whether spans show prompts, replies, arguments and results; None leaves it
+            to `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`.
         secrets: what neither model nor records get to see, besides the values of environment
             variables that are called KEY, TOKEN, SECRET, PASSWORD or CREDENTIALS.
         journal: where programs are recorded, to be resumed.
@@ -83,6 +91,8 @@ class Runtime:
         trace: Path | str | None = None,
         request_timeout: float = DEFAULT_REQUEST_TIMEOUT_S,
         tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        capture_content: bool | None = None,
         secrets: Iterable[str] = (),
         journal: Journal | None = None,
         clock: Clock = time.monotonic,
@@ -94,20 +104,23 @@ class Runtime:
         )
         self._trace = None if trace is None else Path(trace)
         self._tracer_provider = tracer_provider
+        self._meter_provider = meter_provider
+        if capture_content is None:
+            capture_content = asks_for_content(os.environ)
+        self._captures_content = capture_content
         self._clock = clock
         self._journal = journal
         self._slots = ToolSlots()
         self._secrets = Secrets([*secrets, *environment_secrets(os.environ)])
         self._engine: Endpoint | None = None
+        self._spans: Spans | None = None
         self._recorder: Recorder | None = None
         self._resources = AsyncExitStack()
 
     @property
     def engine(self) -> Endpoint:
         """The engine, as it described itself when the runtime was entered."""
-        if self._engine is None:
-            raise RuntimeError("the runtime is not open: use `async with`")
-        return self._engine
+        return _opened(self._engine)
 
     async def __aenter__(self) -> Runtime:
         """Ask the engine what it is and open the trace.
@@ -120,13 +133,22 @@ class Runtime:
         async with AsyncExitStack() as resources:
             await resources.enter_async_context(self._client)
             self._engine = await self._client.discover()
+            opened = self._clock()
+            self._spans = Spans(
+                self._engine,
+                metrics_for(self._meter_provider),
+                self._clock,
+                opened,
+                provider=self._tracer_provider,
+                content=Content(self._secrets) if self._captures_content else None,
+            )
             if self._trace is not None:
                 metadata = {
                     "created": datetime.now(UTC).isoformat(timespec="seconds"),
                     **self._engine.metadata(),
                 }
                 self._recorder = resources.enter_context(
-                    Recorder(self._trace, start=self._clock(), metadata=metadata)
+                    Recorder(self._trace, start=opened, metadata=metadata)
                 )
             self._resources = resources.pop_all()
         return self
@@ -168,6 +190,16 @@ class Runtime:
                 Running(program), partial(self._follow, program, journal, None, agent, args, kwargs)
             )
 
+    @contextmanager
+    def workflow(self, name: str) -> Iterator[None]:
+        """Programs that are run in the block belong together: their spans are one trace.
+
+        Args:
+            name: of the workflow, the same at every run.
+        """
+        with _opened(self._spans).workflow(name):
+            yield
+
     def _journal_of(
         self,
         agent: Agent[..., Any],
@@ -208,7 +240,7 @@ class Runtime:
         if past is not None:
             returned: R = past.value
             return returned
-        spans = Spans(self.engine, self._tracer_provider)
+        spans = _opened(self._spans)
         hints = EngineHints(self._client, self.engine, program.program_id)
         interception = Interception(self._clock, spans, hints, self._slots, self._secrets, journal)
         turn_loop = TurnLoop(
@@ -223,7 +255,7 @@ class Runtime:
         )
         context: Context[Any] | None = None
         try:
-            with spans.agent(program):
+            with spans.agent(program, first_paragraph(agent.instructions)):
                 try:
                     async with family(outlives_block=True) as children:
                         context = Context(
@@ -299,6 +331,13 @@ class Runtime:
             end = of_child.past.finished
             returned = unpack(end.output, None) if end is not None and end.output else None
             self._relive(run, self._begin(agent, program, of_child), of_child, returned)
+
+
+def _opened(part: T | None) -> T:
+    """What there is of a runtime once it is entered."""
+    if part is None:
+        raise RuntimeError("the runtime is not open: use `async with`")
+    return part
 
 
 @dataclass(frozen=True, slots=True)

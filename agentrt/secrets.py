@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 
@@ -15,20 +16,26 @@ _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", r
 
 
 class Secrets:
-    """Values that are shown as `MASK` wherever they occur.
+    """Values that are shown as `MASK` wherever they occur, inside of JSON too.
 
     Args:
         values: those of at least eight characters count.
     """
 
     def __init__(self, values: Iterable[str]) -> None:
+        long = [value for value in values if len(value) >= _SHORTEST]
+        escaped = [_in_json(value, ascii_only) for value in long for ascii_only in (False, True)]
         # The longest first: one secret may begin with another.
-        found = sorted({value for value in values if len(value) >= _SHORTEST}, key=len)
+        found = sorted({*long, *escaped}, key=len)
         self._pattern = re.compile("|".join(map(re.escape, reversed(found)))) if found else None
 
     def mask(self, text: str) -> str:
         """The text without them."""
         return text if self._pattern is None else self._pattern.sub(MASK, text)
+
+
+def _in_json(value: str, ascii_only: bool) -> str:
+    return json.dumps(value, ensure_ascii=ascii_only)[1:-1]
 
 
 def environment_secrets(environment: Mapping[str, str]) -> list[str]:

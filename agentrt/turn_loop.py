@@ -17,7 +17,7 @@ from agentrt.errors import NoAnswer
 from agentrt.interception import Interception, ToolResult
 from agentrt.journal import ProgramJournal
 from agentrt.program import Clock, Turn
-from agentrt.spans import Spans, set_reply
+from agentrt.spans import Spans
 from agentrt.text import excerpt
 from agentrt.turn_format import (
     Answer,
@@ -217,10 +217,13 @@ class TurnLoop:
             temperature=self._agent.temperature,
             seed=self._agent.seed,
         )
+        extends_previous = tools == self._previous_tools
+        last = program.turns[-1] if extends_previous else None
+        held_tokens = last.input_tokens + last.output_tokens if last else None
         program.begin_turn()
         started = self._clock()
-        with self._spans.chat(program, request) as span:
-            reply = await self._client.chat(
+        with self._spans.chat(program, request, held_tokens=held_tokens) as chat:
+            reply = chat.reply = await self._client.chat(
                 request,
                 endpoint=self._endpoint,
                 tag=ProgramTag(
@@ -231,7 +234,6 @@ class TurnLoop:
                 ),
                 request_id=uuid4().hex,
             )
-            set_reply(span, reply)
         turn = Turn(
             started=started,
             ended=self._clock(),
@@ -239,7 +241,7 @@ class TurnLoop:
             output_tokens=reply.output_tokens,
             cached_tokens=reply.cached_tokens,
             queue_s=reply.queue_s,
-            extends_previous=tools == self._previous_tools,
+            extends_previous=extends_previous,
             finish_reason=reply.finish_reason,
         )
         self._journal.turn_ended(self.messages, reply, turn)

@@ -15,6 +15,7 @@ from agentrt.cli.agent_file import load_agent
 from agentrt.cli.options import JsonTarget
 from agentrt.cli.run_job import RunJob, new_trace
 from agentrt.cli.runs_view import as_json, programs_table
+from agentrt.cli.telemetry_export import exported_telemetry
 from agentrt.embedded import API_KEY_VARIABLE, URL_VARIABLE, EngineSettings
 from agentrt.errors import JournalError
 from agentrt.journal import Durability, Journal
@@ -82,7 +83,8 @@ def resume(
             trace or new_trace(agent.name, datetime.now()),
             journal,
         )
-        return anyio.run(job.run, url or noted_url, api_key, settings, json)
+        with exported_telemetry():
+            return anyio.run(job.run, url or noted_url, api_key, settings, json)
 
 
 def _settings(name: str, noted: dict[str, Any]) -> EngineSettings:

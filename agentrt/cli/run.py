@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from agentrt.cli.agent_file import load_agent
 from agentrt.cli.options import DeviceChoice, JsonTarget, PolicyName
 from agentrt.cli.run_job import RunJob, new_trace
+from agentrt.cli.telemetry_export import exported_telemetry
 from agentrt.embedded import API_KEY_VARIABLE, URL_VARIABLE, EngineSettings
 from agentrt.errors import SettingError
 from agentrt.journal import Durability, Journal
@@ -127,7 +128,8 @@ def run(
             folder = new_run(agent.name, began)
             kept = resources.enter_context(Journal(folder, durability=durability, begins=begins))
         job = RunJob(agent, chosen, trace, kept, graph)
-        return anyio.run(job.run, url or None, api_key, settings, json)
+        with exported_telemetry():
+            return anyio.run(job.run, url or None, api_key, settings, json)
 
 
 def _noted(url: str | None, settings: EngineSettings) -> dict[str, str | int]:

@@ -96,7 +96,7 @@ class RunJob:
         return 0 if finished else 1
 
     async def _run_programs(self, runtime: Runtime) -> None:
-        with self._progress(runtime):
+        with self._progress(runtime), runtime.workflow(self._agent.name):
             async with anyio.create_task_group() as tasks:
                 for arguments in self._arguments:
                     tasks.start_soon(self._run_program, runtime, arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from typing import Any
@@ -347,6 +348,13 @@ def test_what_counts_as_a_secret() -> None:
     found = environment_secrets(environment)
     assert found == ["sk-abcdefgh", "ghp_abcdefgh", "short"]
     assert Secrets(found).mask("sk-abcdefgh ghp_abcdefgh short") == f"{MASK} {MASK} short"
+
+
+def test_a_secret_is_found_in_json() -> None:
+    secret = 'pa"ss\\wörd'
+    for ascii_only in (True, False):
+        masked = Secrets([secret]).mask(json.dumps({"key": secret}, ensure_ascii=ascii_only))
+        assert json.loads(masked) == {"key": MASK}
 
 
 def test_the_longer_of_two_secrets_goes_first() -> None:

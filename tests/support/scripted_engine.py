@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from agentrt_engine.wire.hints import HINTS_PATH, Hint, HintOutcome, HintResult
+from agentrt_engine.wire.hints import HINTS_PATH, Hint, HintKind, HintOutcome, HintResult
 from agentrt_engine.wire.identity import PROGRAM_ID
 from agentrt_engine.wire.info import EngineInfo
 
@@ -44,6 +44,7 @@ class Step:
         output_tokens: as reported; None counts the characters of the reply.
         cached_tokens: as reported; None leaves the field out.
         queue_s: as reported in `meta_info`; None leaves it out.
+        reasoning_tokens: as reported; None leaves the field out.
         delay_s: seconds before the reply.
         status: HTTP status; anything but 200 sends an error with `text` as its message.
         dies: drop every connection and stop listening, instead of replying.
@@ -55,6 +56,7 @@ class Step:
     output_tokens: int | None = None
     cached_tokens: int | None = None
     queue_s: float | None = None
+    reasoning_tokens: int | None = None
     delay_s: float = 0.0
     status: int = 200
     dies: bool = False
@@ -113,12 +115,14 @@ class ScriptedEngine:
         url: where it listens, once entered.
         requests: all chat requests, in order.
         hints: what it was told between them, in order.
+        hint_headers: with which headers, in the same order.
 
     Args:
         steps: replies in the order of the requests; or one list of replies per program, in
             the order in which programs make their first request.
         info: what `GET /agentrt/info` answers; None: 404, as any other engine.
         api_key: refuse requests without this bearer token.
+        terms: what it says of a pause when a tool starts, fields of `HintOutcome`.
     """
 
     def __init__(
@@ -127,10 +131,13 @@ class ScriptedEngine:
         *,
         info: EngineInfo | None = None,
         api_key: str | None = None,
+        terms: Mapping[str, Any] | None = None,
     ) -> None:
+        self._terms = dict(terms or {})
         self.url = ""
         self.requests: list[Received] = []
         self.hints: list[Hint] = []
+        self.hint_headers: list[Mapping[str, str]] = []
         self._shared: list[Step] = []
         self._unassigned: list[list[Step]] = []
         for step in steps:
@@ -225,7 +232,9 @@ class ScriptedEngine:
             return _error(401, "Unauthorized")
         hint = msgspec.json.decode(await request.body(), type=Hint)
         self.hints.append(hint)
-        outcome = HintOutcome(hint.program_id, hint.kind, HintResult.APPLIED)
+        self.hint_headers.append(dict(request.headers))
+        terms = self._terms if hint.kind is HintKind.TOOL_STARTED else {}
+        outcome = HintOutcome(hint.program_id, hint.kind, HintResult.APPLIED, **terms)
         return JSONResponse([msgspec.to_builtins(outcome)])
 
     def _is_refused(self, request: Request) -> bool:
@@ -269,7 +278,7 @@ def _server(app: Starlette) -> uvicorn.Server:
 
 def _completion(body: dict[str, Any], step: Step) -> dict[str, Any]:
     characters = sum(len(message["content"]) for message in body["messages"])
-    cached = step.cached_tokens
+    cached, reasoning = step.cached_tokens, step.reasoning_tokens
     choice: dict[str, Any] = {
         "index": 0,
         "message": {"role": "assistant", "content": step.text},
@@ -289,6 +298,9 @@ def _completion(body: dict[str, Any], step: Step) -> dict[str, Any]:
                 len(step.text) if step.output_tokens is None else step.output_tokens
             ),
             "prompt_tokens_details": None if cached is None else {"cached_tokens": cached},
+            "completion_tokens_details": (
+                None if reasoning is None else {"reasoning_tokens": reasoning}
+            ),
         },
     }
 

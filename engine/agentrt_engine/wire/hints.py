@@ -96,11 +96,19 @@ class HintResult(StrEnum):
 class HintOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """Answer to one hint.
 
+    What follows `why` answers to the start of a tool, by policies that lease and predict.
+
     Attributes:
         why: where it was not simply applied.
+        ttl_s: seconds until the lease of the program's KV ends.
+        held_tokens: tokens of KV that are kept for the program alone.
+        pause_s: quantile → seconds that the pause is predicted to last.
     """
 
     program_id: str
     kind: HintKind
     outcome: HintResult
     why: str = ""
+    ttl_s: float | None = None
+    held_tokens: int | None = None
+    pause_s: dict[str, float] | None = None

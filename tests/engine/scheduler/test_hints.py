@@ -56,6 +56,26 @@ def test_the_end_waits_for_the_turn_that_is_under_way() -> None:
     assert len(loop.programs.state.table) == 0
 
 
+def test_the_start_of_a_tool_is_answered_with_the_lease_and_the_prediction() -> None:
+    loop = paused()
+    told = {"0.5": 2.0, "0.95": 30.0}
+    live = loop.programs.state.table.find("", "a")
+    assert live is not None
+    elapsed_s = loop.programs.state.now - live.program.paused_s
+
+    outcome = hint(loop, HintKind.TOOL_STARTED, tool="bash", expected_s=told)
+
+    assert outcome.held_tokens == held_tokens(loop)
+    assert outcome.ttl_s is not None
+    assert outcome.pause_s is not None
+    assert outcome.pause_s == pytest.approx({q: s + elapsed_s for q, s in told.items()})
+
+
+def test_a_policy_that_holds_nothing_says_nothing_of_the_pause() -> None:
+    outcome = hint(paused("lru"), HintKind.TOOL_STARTED, tool="bash")
+    assert outcome == HintOutcome("a", HintKind.TOOL_STARTED, HintResult.APPLIED)
+
+
 @pytest.mark.parametrize(("owner", "program"), [("k2", "a"), ("", "b")])
 def test_programs_of_others_are_unknown(owner: str, program: str) -> None:
     loop = paused()

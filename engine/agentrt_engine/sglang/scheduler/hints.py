@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+
+import msgspec
 
 from agentrt_engine.policy import Phase
 from agentrt_engine.policy.expectation import Expectation
@@ -28,6 +31,9 @@ LONGEST_S = 366 * 86_400.0
 
 #: How soon the next turn comes once all tools are done, median, seconds.
 AFTER_TOOLS_S = 0.2
+
+#: Of the predicted pause, what is told to whoever says that a tool has started.
+_TOLD_QUANTILES = (0.5, 0.95)
 
 Result = tuple[HintResult, str]
 
@@ -71,7 +77,28 @@ class Hints:
             result, why = self._apply[hint.kind](live, hint)
             state.changed = True
         state.count(state.totals.hints, result)
-        return HintOutcome(hint.program_id, hint.kind, result, why)
+        outcome = HintOutcome(hint.program_id, hint.kind, result, why)
+        if live is not None and hint.kind is HintKind.TOOL_STARTED and result is HintResult.APPLIED:
+            return self._with_terms(outcome, live)
+        return outcome
+
+    def _with_terms(self, outcome: HintOutcome, live: Live) -> HintOutcome:
+        """The outcome, and what the policy predicts and grants for the pause."""
+        state, held = self._state, self._state.idle.get(live.program)
+        pause_s = {
+            str(quantile): seconds
+            for quantile in _TOLD_QUANTILES
+            if (seconds := state.policy.predict_pause(live.program, quantile)) is not None
+        }
+        if held is None or held.context.lease is None:
+            return msgspec.structs.replace(outcome, pause_s=pause_s or None)
+        ttl_s = held.context.lease.until_s - state.now
+        return msgspec.structs.replace(
+            outcome,
+            ttl_s=ttl_s if math.isfinite(ttl_s) else None,
+            held_tokens=held.context.tokens,
+            pause_s=pause_s or None,
+        )
 
     def paused(self, live: Live) -> None:
         """A program's turn ended: what was said of its pause meanwhile counts now."""
