@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ class Step:
         output_tokens: as reported; None counts the characters of the reply.
         cached_tokens: as reported; None leaves the field out.
         queue_s: seconds in the engine's queue, as reported; None leaves it out.
+        reasoning_tokens: as reported; None leaves the field out.
         delay_s: seconds before the reply.
         status: HTTP status; anything but 200 sends an error with `text` as its message.
         dies: the engine goes away instead of replying.
@@ -30,6 +32,7 @@ class Step:
     output_tokens: int | None = None
     cached_tokens: int | None = None
     queue_s: float | None = None
+    reasoning_tokens: int | None = None
     delay_s: float = 0.0
     status: int = 200
     dies: bool = False
@@ -48,7 +51,7 @@ class Step:
             meta: the request asks for what the engine says of itself.
         """
         characters = sum(len(message["content"] or "") for message in messages)
-        cached = self.cached_tokens
+        cached, reasoning = self.cached_tokens, self.reasoning_tokens
         choice: dict[str, Any] = {
             "index": 0,
             "message": {"role": "assistant", "content": self.text},
@@ -68,6 +71,9 @@ class Step:
                     len(self.text) if self.output_tokens is None else self.output_tokens
                 ),
                 "prompt_tokens_details": None if cached is None else {"cached_tokens": cached},
+                "completion_tokens_details": (
+                    None if reasoning is None else {"reasoning_tokens": reasoning}
+                ),
             },
         }
 
@@ -103,4 +109,4 @@ def dies() -> Step:
 
 
 def _json(value: dict[str, Any]) -> str:
-    return pydantic_core.to_json(value).decode()
+    return json.dumps(pydantic_core.to_jsonable_python(value))

@@ -13,8 +13,9 @@ import pytest
 
 from agentrt.cli.interruption import cancelled_by_signals
 from agentrt.errors import PortInUse
+from agentrt.testing import answer, call
 from tests.support.processes import Command, finished, left_after, living, wait_until
-from tests.support.scripted_engine import ScriptedEngine, answer, call
+from tests.support.scripted_engine import ScriptedEngine
 
 AGENTS = '''
 import time

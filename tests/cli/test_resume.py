@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from agentrt.journal.runs import forget_old_runs
+from agentrt.testing import answer, call, says
 from tests.support.processes import Command, Done, finished, left_after, wait_until
-from tests.support.scripted_engine import ScriptedEngine, answer, call, says
+from tests.support.scripted_engine import ScriptedEngine
 
 AGENTS = '''
 import os

@@ -20,8 +20,9 @@ from rich.console import Console
 
 from agentrt.cli.run_view import LiveView, one_line, summary_table
 from agentrt.program import Program, ProgramState, Turn
+from agentrt.testing import answer, call, dies, says
 from tests.support.processes import AGENTRT, Command, environment, finished, living
-from tests.support.scripted_engine import INFO, ScriptedEngine, answer, call, dies, says
+from tests.support.scripted_engine import INFO, ScriptedEngine
 
 AGENTS = '''
 import time

@@ -20,8 +20,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from agentrt.cli.telemetry_export import exporters_of, unsaid
+from agentrt.testing import answer, call
 from tests.support.processes import Command, finished
-from tests.support.scripted_engine import ScriptedEngine, answer, call
+from tests.support.scripted_engine import ScriptedEngine
 
 AGENTS = '''
 import anyio

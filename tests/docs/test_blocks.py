@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from agentrt.testing import says
 from agentrt_engine.sglang.server import EngineProcess
 from tests.docs.blocks import ROOT, Block, How, blocks_of, pages
 from tests.docs.commands import (
@@ -21,7 +22,7 @@ from tests.docs.commands import (
     run_command,
     run_python,
 )
-from tests.support.scripted_engine import ScriptedEngine, says
+from tests.support.scripted_engine import ScriptedEngine
 
 BLOCKS = [block for page in pages() for block in blocks_of(page)]
 

@@ -24,8 +24,9 @@ from agentrt import (
     tool,
 )
 from agentrt.errors import DefinitionError, EngineError, JournalError, JournalMismatch, ToolFailed
+from agentrt.testing import answer, call, dies, says
 from tests.sdk.test_loop import lookup, messages
-from tests.support.scripted_engine import ScriptedEngine, answer, call, dies, says
+from tests.support.scripted_engine import ScriptedEngine
 
 
 def run(

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from agentrt import Agent, Budget, Context, Program, ProgramState, agent, connect
 from agentrt.errors import BudgetExceeded, DefinitionError
 from agentrt.program import Turn
+from agentrt.testing import answer, call, says
 from agentrt_engine.wire.identity import CUSTOM_PARAMS_KEY
 from tests.sdk.test_loop import lookup, messages, run, schema
-from tests.support.scripted_engine import INFO, ScriptedEngine, answer, call, says
+from tests.support.scripted_engine import INFO, ScriptedEngine
 
 
 @agent(tools=[lookup], max_turns=4)

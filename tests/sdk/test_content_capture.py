@@ -15,7 +15,8 @@ from agentrt.chat import ChatReply
 from agentrt.content import CAPTURE_VARIABLE, Content
 from agentrt.errors import ModelRequestFailed
 from agentrt.secrets import MASK, Secrets
-from tests.support.scripted_engine import INFO, ScriptedEngine, answer, call, says
+from agentrt.testing import answer, call, says
+from tests.support.scripted_engine import INFO, ScriptedEngine
 from tests.support.telemetry import Exported, attributes, exported
 
 CANARY = "xyzzy"

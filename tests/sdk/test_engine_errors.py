@@ -16,7 +16,8 @@ from agentrt.errors import (
     ModelRequestFailed,
     SettingError,
 )
-from tests.support.scripted_engine import INFO, ScriptedEngine, dies, says
+from agentrt.testing import dies, says
+from tests.support.scripted_engine import INFO, ScriptedEngine
 
 
 @agent

@@ -8,8 +8,9 @@ import anyio
 import pytest
 
 from agentrt import Context, agent, connect, tool
+from agentrt.testing import answer, call
 from agentrt_engine.wire.hints import HINTS_EXPLICIT, HINTS_HEADER, HintKind
-from tests.support.scripted_engine import INFO, ScriptedEngine, answer, call
+from tests.support.scripted_engine import INFO, ScriptedEngine
 
 
 @tool

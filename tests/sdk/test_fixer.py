@@ -5,11 +5,12 @@ from __future__ import annotations
 import anyio
 
 from agentrt import ProgramResult, ProgramState, connect
+from agentrt.testing import answer, call
 from agentrt_engine.sglang.server import EngineProcess
 from examples.fixer import Verdict, fixer, reviewer
 from tests.sdk.test_loop import run
 from tests.sdk.test_structured_output import value
-from tests.support.scripted_engine import ScriptedEngine, answer, call
+from tests.support.scripted_engine import ScriptedEngine
 
 REPAIR = "sed -i 's/prices\\[1:\\]/prices/' cart.py && cat cart.py"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from agentrt import Context, agent, tool
+from agentrt.testing import answer, call, says
 from tests.sdk.test_loop import lookup, run
-from tests.support.scripted_engine import ScriptedEngine, answer, call, says
+from tests.support.scripted_engine import ScriptedEngine
 
 
 @tool

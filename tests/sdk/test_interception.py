@@ -15,7 +15,8 @@ import pytest
 
 from agentrt import Context, Program, ProgramState, Tool, ToolOutcome, agent, connect, tool
 from agentrt.errors import EngineLost
-from tests.support.scripted_engine import ScriptedEngine, answer, call
+from agentrt.testing import answer, call
+from tests.support.scripted_engine import ScriptedEngine
 
 
 def call_once(used: Tool, **arguments: Any) -> tuple[str, Program]:

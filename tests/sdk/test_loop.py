@@ -10,8 +10,9 @@ import pytest
 
 from agentrt import Agent, Context, ProgramResult, ProgramState, ToolOutcome, agent, connect, tool
 from agentrt.errors import NoAnswer
+from agentrt.testing import Step, answer, call, cut, says
 from agentrt_engine.wire.bounded_strings import ESCAPES_COMMENT
-from tests.support.scripted_engine import INFO, ScriptedEngine, Step, answer, call, cut, says
+from tests.support.scripted_engine import INFO, ScriptedEngine
 
 
 @tool

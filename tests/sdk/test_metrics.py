@@ -13,7 +13,8 @@ from opentelemetry.sdk.metrics.export import Metric
 from agentrt import Context, agent, connect, tool
 from agentrt.errors import EngineLost
 from agentrt.runtime import Runtime
-from tests.support.scripted_engine import ScriptedEngine, Step, answer, call, dies, says
+from agentrt.testing import Step, answer, call, dies, says
+from tests.support.scripted_engine import ScriptedEngine
 from tests.support.telemetry import exported, points
 
 OF_REQUEST = {

@@ -7,9 +7,10 @@ import pytest
 
 from agentrt import Budget, Context, ToolOutcome, agent, tool
 from agentrt.errors import BudgetExceeded, ToolFailed
+from agentrt.testing import answer, says
 from agentrt_engine.wire.hints import HintKind
 from tests.sdk.test_loop import lookup, messages, run
-from tests.support.scripted_engine import INFO, ScriptedEngine, answer, says
+from tests.support.scripted_engine import INFO, ScriptedEngine
 
 
 @tool(timeout=0.05)

@@ -14,8 +14,9 @@ import pytest
 from agentrt import Context, Program, ToolCall, ToolOutcome, Turn, agent, connect, tool
 from agentrt.errors import EngineLost, SettingError
 from agentrt.recorder import Recorder
+from agentrt.testing import answer, call, dies
 from agentrt_engine.wire.trace import TRACE_FORMAT, PauseKind, ProgramRecord, ToolRecord
-from tests.support.scripted_engine import INFO, ScriptedEngine, answer, call, dies
+from tests.support.scripted_engine import INFO, ScriptedEngine
 
 
 def turn(

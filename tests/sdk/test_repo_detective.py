@@ -9,8 +9,9 @@ from pathlib import Path
 import anyio
 
 from agentrt import ProgramResult, ToolOutcome, connect
+from agentrt.testing import answer, call
 from examples import repo_detective
-from tests.support.scripted_engine import ScriptedEngine, answer, call
+from tests.support.scripted_engine import ScriptedEngine
 
 
 def git(directory: Path, *arguments: str) -> str:

@@ -12,8 +12,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 from agentrt import Agent, Budget, Context, agent, connect, tool
 from agentrt.errors import BudgetExceeded, EngineLost, ProgramCancelled
 from agentrt.runtime import Runtime
+from agentrt.testing import answer, call, dies, says
 from agentrt_engine.wire.hints import HintKind
-from tests.support.scripted_engine import INFO, ScriptedEngine, answer, call, dies, says
+from tests.support.scripted_engine import INFO, ScriptedEngine
 from tests.support.telemetry import attributes, exported
 
 

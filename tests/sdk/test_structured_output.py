@@ -13,8 +13,9 @@ from typing_extensions import TypedDict
 
 from agentrt import Agent, Context, agent, connect
 from agentrt.errors import DefinitionError, NoAnswer
+from agentrt.testing import Step, answer, call, cut, says
 from tests.sdk.test_loop import lookup, messages, run, schema
-from tests.support.scripted_engine import ScriptedEngine, Step, answer, call, cut, says
+from tests.support.scripted_engine import ScriptedEngine
 
 
 class Review(BaseModel):

@@ -9,9 +9,10 @@ import pytest
 
 from agentrt import Context, Program, ProgramState, agent, connect, tool
 from agentrt.errors import ProgramCancelled
+from agentrt.testing import call, says
 from agentrt_engine.wire.identity import PARENT_ID, PROGRAM_ID
 from tests.sdk.test_loop import run
-from tests.support.scripted_engine import ScriptedEngine, call, says
+from tests.support.scripted_engine import ScriptedEngine
 
 
 @agent

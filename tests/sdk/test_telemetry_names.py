@@ -14,8 +14,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from agentrt import Budget, Context, ToolOutcome, agent, connect, tool
 from agentrt.errors import BudgetExceeded, EngineLost, ModelRequestFailed
 from agentrt.runtime import Runtime
+from agentrt.testing import answer, call, dies, says
 from agentrt_engine.wire import telemetry
-from tests.support.scripted_engine import INFO, ScriptedEngine, answer, call, dies, says
+from tests.support.scripted_engine import INFO, ScriptedEngine
 from tests.support.telemetry import Exported, attributes, exported, points
 
 SNAPSHOT = Path(__file__).with_name("telemetry_names.json")

@@ -16,8 +16,9 @@ from agentrt import Context, Retry, Tool, ToolCall, ToolOutcome, agent, connect,
 from agentrt.errors import DefinitionError, EngineLost
 from agentrt.heartbeat import beat
 from agentrt.secrets import MASK, Secrets, environment_secrets
+from agentrt.testing import answer, call
 from tests.sdk.test_interception import call_once
-from tests.support.scripted_engine import ScriptedEngine, answer, call
+from tests.support.scripted_engine import ScriptedEngine
 
 AT_ONCE = Retry(attempts=3, on=(OSError, TimeoutError), delay=0.0)
 

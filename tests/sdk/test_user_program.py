@@ -12,8 +12,9 @@ import anyio
 import pytest
 
 import agentrt
+from agentrt.testing import Step, answer, call, says
 from tests.sdk import user_program
-from tests.support.scripted_engine import ScriptedEngine, Step, answer, call, says
+from tests.support.scripted_engine import ScriptedEngine
 
 SOURCE = Path(user_program.__file__)
 

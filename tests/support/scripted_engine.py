@@ -10,12 +10,11 @@ meet real sockets. Leaving the `with` block fails the test if a step was not con
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -26,65 +25,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from agentrt.testing.steps import Step
 from agentrt_engine.wire.hints import HINTS_PATH, Hint, HintKind, HintOutcome, HintResult
 from agentrt_engine.wire.identity import PROGRAM_ID
 from agentrt_engine.wire.info import EngineInfo
 
 MODEL = "scripted"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What the engine does with one chat request.
-
-    Attributes:
-        text: the reply.
-        finish_reason: "length" for a reply that was cut.
-        input_tokens: as reported; None counts the characters of the messages.
-        output_tokens: as reported; None counts the characters of the reply.
-        cached_tokens: as reported; None leaves the field out.
-        queue_s: as reported in `meta_info`; None leaves it out.
-        reasoning_tokens: as reported; None leaves the field out.
-        delay_s: seconds before the reply.
-        status: HTTP status; anything but 200 sends an error with `text` as its message.
-        dies: drop every connection and stop listening, instead of replying.
-    """
-
-    text: str = ""
-    finish_reason: str = "stop"
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cached_tokens: int | None = None
-    queue_s: float | None = None
-    reasoning_tokens: int | None = None
-    delay_s: float = 0.0
-    status: int = 200
-    dies: bool = False
-
-
-def call(name: str, /, **arguments: Any) -> Step:
-    """A reply that calls a tool."""
-    return Step(json.dumps({"name": name, "arguments": arguments}))
-
-
-def answer(text: str) -> Step:
-    """A reply that answers."""
-    return Step(json.dumps({"answer": text}))
-
-
-def says(text: str, **fields: Any) -> Step:
-    """A reply of any text; `fields` are those of `Step`."""
-    return replace(Step(text), **fields)
-
-
-def cut(text: str) -> Step:
-    """A reply that the token limit cut."""
-    return Step(text, finish_reason="length")
-
-
-def dies() -> Step:
-    """The engine goes away instead of replying."""
-    return Step(dies=True)
 
 
 #: `GET /agentrt/info` of an engine with the plug-in.
@@ -225,7 +171,8 @@ class ScriptedEngine:
             self._die()
         if step.status != 200:
             return _error(step.status, step.text)
-        return JSONResponse(_completion(body, step))
+        meta = bool(body.get("return_meta_info"))
+        return JSONResponse(step.completion(body["messages"], model=MODEL, meta=meta))
 
     async def _hint(self, request: Request) -> Response:
         if self._is_refused(request):
@@ -274,35 +221,6 @@ def _server(app: Starlette) -> uvicorn.Server:
         timeout_graceful_shutdown=1,
     )
     return uvicorn.Server(config)
-
-
-def _completion(body: dict[str, Any], step: Step) -> dict[str, Any]:
-    characters = sum(len(message["content"]) for message in body["messages"])
-    cached, reasoning = step.cached_tokens, step.reasoning_tokens
-    choice: dict[str, Any] = {
-        "index": 0,
-        "message": {"role": "assistant", "content": step.text},
-        "finish_reason": step.finish_reason,
-    }
-    if body.get("return_meta_info"):
-        queue = {} if step.queue_s is None else {"queue_time": step.queue_s}
-        choice["meta_info"] = {"id": "scripted", **queue}
-    return {
-        "id": "response-1",
-        "object": "chat.completion",
-        "model": MODEL,
-        "choices": [choice],
-        "usage": {
-            "prompt_tokens": characters if step.input_tokens is None else step.input_tokens,
-            "completion_tokens": (
-                len(step.text) if step.output_tokens is None else step.output_tokens
-            ),
-            "prompt_tokens_details": None if cached is None else {"cached_tokens": cached},
-            "completion_tokens_details": (
-                None if reasoning is None else {"reasoning_tokens": reasoning}
-            ),
-        },
-    }
 
 
 def _error(status: int, message: str) -> JSONResponse:

@@ -101,7 +101,7 @@ def test_a_run_that_uses_nothing_of_it_does_not_import_agentrt(tmp_path: Path) -
         "    assert request.config.pluginmanager.has_plugin('agentrt')\n"
         "    assert 'agentrt' not in sys.modules\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 

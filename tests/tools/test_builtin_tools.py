@@ -10,9 +10,10 @@ import anyio
 import pytest
 
 from agentrt import Context, Tool, ToolOutcome, agent, connect
+from agentrt.testing import answer, call
 from agentrt_tools import bash, grep, read_file
 from agentrt_tools.confine import PathOutsideWorkspace, inside
-from tests.support.scripted_engine import ScriptedEngine, answer, call
+from tests.support.scripted_engine import ScriptedEngine
 
 
 def use(

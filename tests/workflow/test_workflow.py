@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from agentrt import Context, Program, ProgramState, ToolCall, ToolOutcome, Turn, agent, connect
 from agentrt.cli.main import run as agentrt
 from agentrt.errors import SettingError
+from agentrt.testing import says
 from agentrt.workflow import critical_path, time_on_path, waits, workflow_graph, write_graph
 from agentrt.workflow.graph_file import as_dot
-from tests.support.scripted_engine import ScriptedEngine, says
+from tests.support.scripted_engine import ScriptedEngine
 
 
 def turn(started: float, ended: float, *tools: ToolCall, queue_s: float | None = None) -> Turn:
