@@ -29,10 +29,22 @@ class EngineHints:
         self._understood = endpoint.info is not None
         self._program_id = program_id
 
-    async def tool_started(self, tool: str, call_id: str) -> HintOutcome | None:
-        """The program waits for a tool from now on; returns what the engine makes of it."""
+    async def tool_started(
+        self, tool: str, call_id: str, signature: str = ""
+    ) -> HintOutcome | None:
+        """The program waits for a tool from now on; returns what the engine makes of it.
+
+        Args:
+            signature: the call's arguments in short.
+        """
         return await self._send(
-            Hint(self._program_id, HintKind.TOOL_STARTED, tool=tool[:MAX_NAME], call_id=call_id)
+            Hint(
+                self._program_id,
+                HintKind.TOOL_STARTED,
+                tool=tool[:MAX_NAME],
+                call_id=call_id,
+                signature=signature or None,
+            )
         )
 
     async def tool_finished(self, tool: str, call_id: str, outcome: ToolOutcome) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ import pydantic_core
 from pydantic import ValidationError
 
 from agentrt.attempts import Attempts, TimedOut
+from agentrt.call_signature import call_signature
 from agentrt.chat import Message
 from agentrt.engine_hints import EngineHints
 from agentrt.errors import EngineError
@@ -41,6 +42,7 @@ class ToolResult:
         outcome: how it ended.
         waited_s: for room among the calls of the tool.
         attempts: that were made.
+        signature: of the arguments.
     """
 
     call_id: str
@@ -49,6 +51,7 @@ class ToolResult:
     outcome: ToolOutcome = ToolOutcome.CANCELLED
     waited_s: float = 0.0
     attempts: int = 0
+    signature: str = ""
 
     def message(self, name: str) -> Message:
         """As the model is shown it."""
@@ -104,7 +107,8 @@ class Interception:
         past = self._journal.past.take_call(key)
         if past is not None and (result := _recalled(past, tool, needs_value=needs_value)):
             program.begin_tool(name)
-            program.end_tool(self._journal.as_call(past))
+            signature = self._signature(arguments)
+            program.end_tool(replace(self._journal.as_call(past), signature=signature))
             return result
         if tool is None or tool.is_repeatable:
             return None
@@ -119,6 +123,9 @@ class Interception:
             "known: find out before calling it again."
         )
         return self._unknown(program, key, name, intent.call_id, text)
+
+    def _signature(self, arguments: dict[str, Any]) -> str:
+        return self._secrets.mask(call_signature(arguments))
 
     def _unknown(
         self, program: Program, key: str, name: str, call_id: str, text: str
@@ -158,7 +165,7 @@ class Interception:
         # With an idempotency key, the one of a call that a crash interrupted.
         intent = self._journal.past.take_intent(key)
         call_id = intent.call_id if intent else f"call_{uuid4().hex}"
-        result = ToolResult(call_id)
+        result = ToolResult(call_id, signature=self._signature(arguments))
         known = tool.name if tool else "unknown"
         with self._spans.tool(
             program,
@@ -169,7 +176,7 @@ class Interception:
         ) as operation:
             program.begin_tool(name)
             try:
-                operation.hinted(await self._hints.tool_started(known, call_id))
+                operation.hinted(await self._hints.tool_started(known, call_id, result.signature))
                 if tool is None:
                     result.text = (
                         f"there is no tool {excerpt(name, 64)}; the tools are {', '.join(tools)}"
@@ -203,6 +210,7 @@ class Interception:
             error="" if result.outcome is ToolOutcome.FINISHED else result.text,
             waited_s=result.waited_s,
             attempts=result.attempts,
+            signature=result.signature,
         )
         program.end_tool(call)
         return call

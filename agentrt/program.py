@@ -51,6 +51,7 @@ class ToolCall:
         error: what the model was told went wrong; empty for a call that finished.
         waited_s: for other calls of the tool to end; part of the time from start to end.
         attempts: that were made; 0 if nothing ran.
+        signature: the arguments in a few words, see `call_signature`.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ToolCall:
     error: str = ""
     waited_s: float = 0.0
     attempts: int = 1
+    signature: str = ""
 
     @property
     def seconds(self) -> float:
@@ -252,7 +254,10 @@ def _turn_records(turns: Sequence[Turn], children: Sequence[Program]) -> tuple[T
             output_tokens=turn.output_tokens,
             pause_s=pause,
             pause_kind=_pause_kind(turn, is_last=turn is turns[-1]),
-            tools=tuple(ToolRecord(call.name, call.seconds) for call in _executed(turn)),
+            tools=tuple(
+                ToolRecord(call.name, call.seconds, call.signature or None)
+                for call in _executed(turn)
+            ),
             waits_for=waited,
         )
         for turn, new, pause, waited in zip(
