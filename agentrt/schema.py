@@ -22,6 +22,10 @@ _NAMED, _LISTED, _SINGLE = (
     ("items", "additionalProperties", "propertyNames"),
 )
 
+#: A string that may be so long is ended by the token limit of the reply. Decoders count characters
+#: one by one, and permit only so many escapes in a string that they count: too few for a program.
+LONG_STRING = 1_000
+
 #: Formats that are of bounded length by themselves and that decoders know.
 _BOUNDED_FORMATS = frozenset({"date", "uuid"})
 
@@ -90,8 +94,8 @@ def bounded(schema: Mapping[str, Any], bounds: Bounds = DEFAULT_BOUNDS) -> Schem
     """A schema whose every instance is of limited length, from an inlined schema.
 
     Limits the author gave are kept, also those above `bounds`. What a decoder cannot bound
-    (regular expressions, open formats, multiples) is left out here; validation of the decoded
-    arguments still enforces it.
+    (regular expressions, open formats, multiples, strings from `LONG_STRING` on) is left out here;
+    validation of the decoded arguments still enforces it.
 
     Raises:
         DefinitionError: the schema has a form that is not understood.
@@ -126,6 +130,8 @@ def _bounded_string(schema: Mapping[str, Any], limit: int) -> Schema:
         return {"type": "string", "format": schema["format"]}
     shortest: int = schema.get("minLength", 0)
     longest: int = schema.get("maxLength", max(limit, shortest))
+    if longest >= LONG_STRING and not shortest:
+        return {"type": "string"}
     result: Schema = {"type": "string", "maxLength": longest}
     return result | ({"minLength": shortest} if shortest else {})
 

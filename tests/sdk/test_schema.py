@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, TypeAdapter
 
 from agentrt.errors import DefinitionError
-from agentrt.schema import Bounds, Schema, bounded, inline
+from agentrt.schema import LONG_STRING, Bounds, Schema, bounded, inline
 from tests.sdk.instances import instances
 
 
@@ -150,3 +150,12 @@ def test_a_type_that_contains_itself_is_refused() -> None:
 def test_an_unknown_form_is_refused() -> None:
     with pytest.raises(DefinitionError, match="no bounded form"):
         bounded({"type": "integer-ish"})
+
+
+def test_long_strings_are_left_to_the_token_limit() -> None:
+    long = {"type": "string", "maxLength": LONG_STRING}
+    assert bounded(long) == {"type": "string"}
+    assert bounded({**long, "maxLength": LONG_STRING - 1}) == {
+        "type": "string",
+        "maxLength": LONG_STRING - 1,
+    }

@@ -21,7 +21,7 @@ def use(
 ) -> tuple[str, ToolOutcome]:
     """What the model is shown of one call in a workspace that `arrange` fills."""
 
-    @agent(tools=[bash, read_file, grep])
+    @agent(tools=[used])
     async def worker(ctx: Context) -> None:
         """You work."""
         arrange(ctx.workspace)

@@ -9,12 +9,13 @@ class PathOutsideWorkspace(Exception):
     """A path leads out of the workspace."""
 
 
-def inside(workspace: Path, path: str) -> Path:
+def inside(workspace: Path, path: str, *, may_be_new: bool = False) -> Path:
     """The absolute path, with symbolic links followed.
 
     Args:
         workspace: a resolved directory.
         path: relative to it, or absolute and inside it.
+        may_be_new: there need not be anything at the path.
 
     Raises:
         PathOutsideWorkspace: it leads out, by `..`, by being absolute or through a link.
@@ -26,6 +27,6 @@ def inside(workspace: Path, path: str) -> Path:
         raise FileNotFoundError(f"{path!r} is not a usable path: {error}") from error
     if not resolved.is_relative_to(workspace):
         raise PathOutsideWorkspace(f"{path!r} is outside the workspace; use a relative path")
-    if not resolved.exists():
+    if not may_be_new and not resolved.exists():
         raise FileNotFoundError(f"there is no {path!r} in the workspace")
     return resolved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -28,15 +29,7 @@ def read_file(
         first_line: number of the first line to read, from 1.
         lines: number of lines to read.
     """
-    target = inside(ctx.workspace, path)
-    if not target.is_file():
-        raise IsADirectoryError(f"{path!r} is not a file; list it with ls")
-    if (size := target.stat().st_size) > MAX_BYTES:
-        raise ValueError(f"{path!r} has {size:,} bytes, at most {MAX_BYTES:,} are read; use grep")
-    content = target.read_bytes()
-    if b"\0" in content:
-        raise ValueError(f"{path!r} is not a text file")
-    everything = content.decode(errors="replace").splitlines()
+    everything = read_text(inside(ctx.workspace, path), path).splitlines()
     selected = everything[first_line - 1 : first_line - 1 + lines]
     if everything and not selected:
         raise ValueError(f"{path!r} has {len(everything)} lines, none from {first_line} on")
@@ -46,6 +39,25 @@ def read_file(
     last_line = first_line + len(shown) - 1
     note = f"[lines {first_line} to {last_line} of {len(everything)}]"
     return "\n".join([*shown, note])
+
+
+def read_text(target: Path, path: str) -> str:
+    """All of a text file.
+
+    Args:
+        path: what the model calls it.
+
+    Raises:
+        OSError, ValueError: it is none, or too large.
+    """
+    if not target.is_file():
+        raise IsADirectoryError(f"{path!r} is not a file; list it with ls")
+    if (size := target.stat().st_size) > MAX_BYTES:
+        raise ValueError(f"{path!r} has {size:,} bytes, at most {MAX_BYTES:,} are read; use grep")
+    content = target.read_bytes()
+    if b"\0" in content:
+        raise ValueError(f"{path!r} is not a text file")
+    return content.decode(errors="replace")
 
 
 def _fitting(lines: list[str]) -> list[str]:

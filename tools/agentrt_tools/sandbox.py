@@ -14,6 +14,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -25,13 +26,34 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Directories with other people's files, secrets or sockets; shown empty where they exist.
 _HIDDEN = ("/tmp", "/var/tmp", "/run", "/home", "/root")
 
+#: Where systemd keeps what /etc/resolv.conf is a link to.
+_RESOLVER = "/run/systemd/resolve"
+
 _PROBE_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a command may reach beyond its workspace.
+
+    Attributes:
+        network: whatever this machine can reach.
+        readable: folders that can be read although they lie where everything else is hidden.
+    """
+
+    network: bool = False
+    readable: tuple[Path, ...] = ()
+
+
+NOTHING_ALLOWED = Allowed()
 
 
 class Sandbox(Protocol):
     """A way to run a command in a workspace."""
 
-    def command(self, argv: Sequence[str], workspace: Path) -> list[str]:
+    def command(
+        self, argv: Sequence[str], workspace: Path, allowed: Allowed = NOTHING_ALLOWED
+    ) -> list[str]:
         """The command line that runs `argv` confined to the workspace."""
         ...
 
@@ -51,7 +73,9 @@ class Sandbox(Protocol):
 class PlainProcess:
     """No confinement but the working directory and a clean environment."""
 
-    def command(self, argv: Sequence[str], workspace: Path) -> list[str]:
+    def command(
+        self, argv: Sequence[str], workspace: Path, allowed: Allowed = NOTHING_ALLOWED
+    ) -> list[str]:
         """The command line as it is."""
         return list(argv)
 
@@ -78,14 +102,21 @@ class Bubblewrap:
     def __init__(self, executable: str) -> None:
         self._executable = executable
 
-    def command(self, argv: Sequence[str], workspace: Path) -> list[str]:
+    def command(
+        self, argv: Sequence[str], workspace: Path, allowed: Allowed = NOTHING_ALLOWED
+    ) -> list[str]:
         """The command line inside `bwrap`; the namespace dies with this process."""
         hidden = [option for path in _HIDDEN if Path(path).is_dir() for option in ("--tmpfs", path)]
+        shown = [option for path in allowed.readable for option in ("--ro-bind", path, path)]
+        if allowed.network:
+            # Names are looked up with what may lie in /run.
+            shown += ["--share-net", "--ro-bind-try", _RESOLVER, _RESOLVER]
         return [
             self._executable,
             *("--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
             *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
             *hidden,
+            *map(str, shown),
             *("--bind", str(workspace), str(workspace), "--chdir", str(workspace)),
             "--",
             *argv,
