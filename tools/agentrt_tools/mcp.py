@@ -1,0 +1,225 @@
+"""Tools of MCP servers, through the official `mcp` package (extra `mcp`).
+
+@agent
+async def helper(ctx: Context, question: str) -> str:
+    \"\"\"You help.\"\"\"
+    async with mcp_tools(["uvx", "mcp-server-time"]) as tools:
+        return await ctx.loop(question, tools=tools)
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+try:
+    from jsonschema import Draft202012Validator
+    from mcp import Client, MCPError, StdioServerParameters
+    from mcp.server import MCPServer
+    from mcp_types import CallToolResult, TextContent
+    from mcp_types import Tool as ServerTool
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "tools of MCP servers need the extra mcp: pip install 'agentrt[mcp]'"
+    ) from error
+from pydantic import AfterValidator, TypeAdapter
+
+from agentrt import AgentrtError, Tool
+from agentrt.errors import DefinitionError
+from agentrt.schema import Schema, bounded, inline
+from agentrt.signature import Signature
+from agentrt.tool import DEFAULT_OUTPUT_LIMIT, DEFAULT_TIMEOUT_S
+
+#: Pages of a list of tools that are read.
+_MOST_PAGES = 100
+
+#: Characters that names of tools may not have.
+_UNUSABLE = re.compile(r"[^A-Za-z0-9_-]")
+_LONGEST_NAME = 64
+
+
+class McpServerUnusable(AgentrtError):
+    """An MCP server cannot be reached, or does not speak the protocol."""
+
+
+class McpToolFailed(Exception):
+    """A tool of an MCP server says that it failed."""
+
+
+@asynccontextmanager
+async def mcp_tools(
+    server: str | Sequence[str] | MCPServer,
+    *,
+    env: Mapping[str, str] | None = None,
+    only: Sequence[str] | None = None,
+    prefix: str = "",
+    timeout: float | None = DEFAULT_TIMEOUT_S,
+) -> AsyncIterator[tuple[Tool, ...]]:
+    """The tools of a server, for the time of a block.
+
+    What the server says it only reads may be repeated after a crash; all else counts as a write.
+
+    Args:
+        server: a URL (streamable HTTP), a command that is started and talked to over its standard
+            input and output, or a server of this process.
+        env: further variables of the command.
+        only: names of the tools that are wanted; all by default.
+        prefix: put before the names, where tools of several servers would be called alike.
+        timeout: seconds for a call.
+
+    Raises:
+        McpServerUnusable: it cannot be started or reached.
+        DefinitionError: it lacks a tool of `only`, or one has arguments without a bounded form.
+    """
+    name = server if isinstance(server, str) else type(server).__name__
+    target: Any = server
+    if not isinstance(server, str | MCPServer):
+        name = " ".join(server)
+        if not server:
+            raise DefinitionError("mcp_tools([]): expected a command")
+        command, *arguments = server
+        target = StdioServerParameters(command=command, args=arguments, env=dict(env or {}))
+    client = Client(target)
+    try:
+        await client.__aenter__()
+    except (OSError, MCPError, ExceptionGroup) as error:
+        raise McpServerUnusable(
+            f"the MCP server {name} cannot be used: {_reason(error)}",
+            hint="start its command by hand, or look at its log",
+        ) from error
+    try:
+        offered = {tool.name: tool for tool in await _list(client)}
+        for wanted in only or ():
+            if wanted not in offered:
+                raise DefinitionError(
+                    f"the MCP server {name} has no tool {wanted!r}; it has {', '.join(offered)}"
+                )
+        chosen = [offered[wanted] for wanted in only] if only is not None else offered.values()
+        yield tuple(_tool(client, each, prefix, timeout) for each in chosen)
+    finally:
+        await client.__aexit__(None, None, None)
+
+
+async def _list(client: Client) -> list[ServerTool]:
+    tools: list[ServerTool] = []
+    cursor: str | None = None
+    for _page in range(_MOST_PAGES):
+        found = await client.list_tools(cursor=cursor)
+        tools += found.tools
+        cursor = found.next_cursor
+        if cursor is None:
+            break
+    return tools
+
+
+def _tool(client: Client, offered: ServerTool, prefix: str, timeout: float | None) -> Tool:
+    name = _UNUSABLE.sub("_", prefix + offered.name)[:_LONGEST_NAME]
+    try:
+        schema = inline(_plain(offered.input_schema))
+        schema.setdefault("properties", {})
+        call_schema = bounded({**schema, "additionalProperties": False})
+    except (DefinitionError, KeyError) as error:
+        raise DefinitionError(f"MCP tool {offered.name}: {error}") from error
+    only_reads = offered.annotations is not None and offered.annotations.read_only_hint is True
+    return Tool(
+        name=name,
+        description=" ".join((offered.description or offered.title or name).split()),
+        function=_caller(client, offered.name),
+        timeout=timeout,
+        total_timeout=None,
+        heartbeat_timeout=None,
+        retry=None,
+        concurrency=None,
+        effect="read" if only_reads else "write",
+        output_limit=DEFAULT_OUTPUT_LIMIT,
+        signature=Signature(
+            context_parameter=None,
+            key_parameter=None,
+            returns=str,
+            answer=str,
+            names=tuple(schema["properties"]),
+            validator=_validator(offered.input_schema),
+            schema=schema,
+        ),
+        call_schema=call_schema,
+    )
+
+
+def _caller(client: Client, name: str) -> Callable[..., Coroutine[Any, Any, str]]:
+    async def call(**arguments: Any) -> str:
+        result = await client.call_tool(name, arguments)
+        assert isinstance(result, CallToolResult)
+        text = _text(result)
+        if result.is_error:
+            raise McpToolFailed(text)
+        return text
+
+    return call
+
+
+def _text(result: CallToolResult) -> str:
+    """Text as it is; of everything else what it is."""
+    parts = [
+        block.text if isinstance(block, TextContent) else _described(block)
+        for block in result.content
+    ]
+    if not parts and result.structured_content is not None:
+        return json.dumps(result.structured_content, ensure_ascii=False)
+    return "\n".join(parts)
+
+
+def _described(block: Any) -> str:
+    resource = getattr(block, "resource", block)
+    if text := getattr(resource, "text", None):
+        return str(text)
+    data = getattr(resource, "data", None) or getattr(resource, "blob", None)
+    facts = [
+        block.type,
+        getattr(resource, "mime_type", None),
+        getattr(resource, "uri", None),
+        f"{len(base64.b64decode(data)):,} bytes" if data else None,
+    ]
+    return f"[{', '.join(str(fact) for fact in facts if fact)}]"
+
+
+def _validator(schema: Schema) -> TypeAdapter[dict[str, Any]]:
+    """Holds arguments against the server's own schema."""
+    checker = Draft202012Validator(schema)
+
+    def check(arguments: dict[str, Any]) -> dict[str, Any]:
+        for error in checker.iter_errors(arguments):
+            where = ".".join(map(str, error.path))
+            raise ValueError(f"{where}: {error.message}" if where else error.message)
+        return arguments
+
+    return TypeAdapter(Annotated[dict[str, Any], AfterValidator(check)])
+
+
+def _plain(node: Any) -> Any:
+    """A schema in the forms that ours have: `$defs`, one type each, no `allOf` of one."""
+    if isinstance(node, list):
+        return [_plain(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    plain = {("$defs" if key == "definitions" else key): _plain(node[key]) for key in node}
+    if isinstance(reference := plain.get("$ref"), str):
+        plain["$ref"] = reference.replace("#/definitions/", "#/$defs/")
+    if isinstance(kinds := plain.get("type"), list):
+        rest = {key: value for key, value in plain.items() if key not in ("type", "description")}
+        plain = {key: plain[key] for key in ("description",) if key in plain}
+        plain["anyOf"] = [{**rest, "type": kind} for kind in kinds]
+    if len(whole := plain.get("allOf", [])) == 1:
+        plain = {**{key: value for key, value in plain.items() if key != "allOf"}, **whole[0]}
+    if "properties" in plain and "type" not in plain:
+        plain["type"] = "object"
+    return plain
+
+
+def _reason(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
