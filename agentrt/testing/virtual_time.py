@@ -1,7 +1,7 @@
 """An event loop whose time only passes while everybody waits, and then at once.
 
 Sleeps of minutes take no time and end exactly when they should. Threads that tools are run in get
-real time: while one works the clock stands still, for half a second at most.
+real time: while one works the clock stands still, for two seconds at most.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from agentrt import abandonable
 Result = TypeVar("Result")
 
 #: Real seconds that a thread gets before it counts as one that hangs.
-THREAD_S = 0.5
+THREAD_S = 2.0
 
 
 class Deadlock(AssertionError):

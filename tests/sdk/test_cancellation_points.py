@@ -253,7 +253,7 @@ def test_it_may_be_cancelled_at_every_await(cancel: Where) -> None:
             assert ended.output[1] == "som1.0"  # the other one is not touched
     # Threads take their time, so that a few of the last rounds may not come in another run.
     if cancel == "whole":
-        assert outcomes[True] > 0.8 * rounds
+        assert outcomes[True] > 0.6 * rounds
     else:
         assert outcomes[True] == 0
 

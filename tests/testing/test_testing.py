@@ -199,11 +199,11 @@ def test_threads_get_the_time_they_need() -> None:
 
 
 def test_a_thread_that_hangs_does_not_stop_time() -> None:
-    model = ScriptedModel([call("think", seconds=2), answer("done")])
+    model = ScriptedModel([call("think", seconds=30), answer("done")])
     began = time.monotonic()
     result = run_agent(model, counter, "Think.")
     assert result.program.tool_calls[0].outcome is ToolOutcome.TIMED_OUT
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 15
 
 
 def test_who_waits_for_ever_is_told_so() -> None:
