@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from hypothesis import settings
 
 from agentrt_engine.models.folder import resolve_model
 from agentrt_engine.sglang.options import DType, engine_options
@@ -16,6 +17,10 @@ from agentrt_engine.sglang.server import EngineProcess, free_port, start_engine
 # Where the tests run in the background, shells start them with SIGINT ignored, and children
 # inherit that. With a handler here children start with the default, as from a terminal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says nothing on a machine that others use, too.
+settings.register_profile("agentrt", deadline=None)
+settings.load_profile("agentrt")
 
 #: Small enough that tests can fill it.
 KV_TOKENS = 12_288
