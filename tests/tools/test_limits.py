@@ -61,11 +61,9 @@ def test_memory_is_limited(sandbox: Sandbox, workspace: Path) -> None:
     assert "400000000" not in result.output
 
 
-@pytest.mark.parametrize(
-    "script", ["{ f() { f | f & }; f; sleep 20; }", "for i in {1..500}; do sleep 71 & done; wait"]
-)
-def test_processes_are_limited(bubblewrap: Bubblewrap, workspace: Path, script: str) -> None:
+def test_processes_are_limited(bubblewrap: Bubblewrap, workspace: Path) -> None:
     began = time.monotonic()
+    script = "for i in {1..500}; do sleep 71 & done; wait"
     result = run(script, bubblewrap, workspace, Limits(processes=40))
     assert result.stopped == "it ran more than 40 processes at once"
     assert time.monotonic() - began < 15

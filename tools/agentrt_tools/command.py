@@ -28,7 +28,7 @@ _LAST_OUTPUT_S = 1.0
 _END_S = 5.0
 
 #: Seconds between two looks at what a command uses.
-LOOK_S = 0.1
+LOOK_S = 0.05
 
 DEFAULT_LIMITS = Limits()
 
@@ -126,9 +126,11 @@ class _Watch:
 
     async def usage(self, process: Process) -> None:
         """Look at what it uses, until it is ended."""
+        most = self._limits.processes
+        enough = None if most is None else most + 1
         while not self.stopped:
             await anyio.sleep(LOOK_S)
-            if why := self._limits.exceeded(usage_of(process.pid)):
+            if why := self._limits.exceeded(usage_of(process.pid, enough)):
                 self.stop(process, why)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 MIB = 2**20
@@ -16,8 +17,9 @@ MIB = 2**20
 class Limits:
     """What all processes of one command may use together; None for no limit.
 
-    They are looked at ten times a second, so that for a moment a command may have more. They need
-    no rights and no cgroups.
+    They are looked at 20 times a second, so that for a moment a command may have more; one that
+    doubles its processes without end may hold a busy machine for seconds. They need no rights and
+    no cgroups.
 
     Attributes:
         cpu_s: processor seconds.
@@ -61,10 +63,14 @@ class Usage:
     processes: int
 
 
-def usage_of(pid: int) -> Usage:
-    """What the tree of processes below a process, and it itself, use now."""
+def usage_of(pid: int, most: int | None = None) -> Usage:
+    """What the tree of processes below a process, and it itself, use now.
+
+    Args:
+        most: processes that are looked at; who starts ever more is found out soon.
+    """
     cpu_ticks = pages = processes = 0
-    for member in _tree(pid):
+    for member in islice(_tree(pid), most):
         with suppress(OSError, ValueError, IndexError):
             # The name, in brackets, may hold anything.
             fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
