@@ -15,10 +15,11 @@ from agentrt.testing.run import run_agent
 from agentrt.testing.scripted_model import ModelRequest, ScriptedModel
 from agentrt.testing.scripted_tool import ScriptedTool, Takes, scripted_tool
 from agentrt.testing.steps import Step, answer, call, cut, dies, refuses, says
-from agentrt.testing.virtual_time import Deadlock, in_virtual_time
+from agentrt.testing.virtual_time import Deadlock, ManualClock, in_virtual_time
 
 __all__ = [
     "Deadlock",
+    "ManualClock",
     "ModelRequest",
     "NetworkBlocked",
     "ScriptedModel",

@@ -16,6 +16,7 @@ import msgspec
 from agentrt.connect import connect
 from agentrt.runtime import Runtime
 from agentrt.testing.steps import Step
+from agentrt.text import excerpt
 from agentrt_engine.wire.hints import HINTS_PATH, Hint, HintOutcome, HintResult
 from agentrt_engine.wire.identity import PROGRAM_ID
 from agentrt_engine.wire.info import INFO_PATH, EngineInfo
@@ -81,7 +82,8 @@ class ScriptedModel:
         self._shared: list[Step] = []
         self._unassigned: list[list[Step]] = []
         self._of_program: dict[str, list[Step]] = {}
-        self._surprises: list[ModelRequest] = []
+        self._surprises: list[str] = []
+        self._died = False
         if not callable(script):
             self.will(*script)
 
@@ -111,10 +113,7 @@ class ScriptedModel:
             AssertionError: a request came that has no step, or steps are left over.
         """
         if self._surprises:
-            raise AssertionError(
-                f"{len(self._surprises)} requests came that the script has no step for; the first: "
-                f"{self._surprises[0].messages[-1]}"
-            )
+            raise AssertionError("\n".join(self._surprises))
         scripts = [self._shared, *self._unassigned, *self._of_program.values()]
         if left := [step for script in scripts for step in script]:
             raise AssertionError(f"{len(left)} steps were not used: {left}")
@@ -132,6 +131,8 @@ class ScriptedModel:
             self.check()
 
     async def _handle(self, request: httpx2.Request) -> httpx2.Response:
+        if self._died:
+            raise httpx2.ConnectError("the scripted engine went away", request=request)
         match request.url.path:
             case "/v1/models":
                 return _ok({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
@@ -153,10 +154,15 @@ class ScriptedModel:
         self.requests.append(asked)
         step = self._next(asked)
         if step is None:
-            self._surprises.append(asked)
-            return _error(500, "the script has no step for this request")
+            last = asked.messages[-1]
+            self._surprises.append(
+                f"the script has no step for request {len(self.requests)}, whose last message is "
+                f"{last['role']}: {excerpt(asked.prompt)}"
+            )
+            raise AssertionError(self._surprises[-1])
         await anyio.sleep(step.delay_s)
-        if step.dies:
+        if step.dies or self._died:
+            self._died = True
             raise httpx2.RemoteProtocolError("the scripted engine went away", request=request)
         if step.status != httpx2.codes.OK:
             return _error(step.status, step.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 
 import anyio
 
+from agentrt.heartbeat import beat
 from agentrt.tool import Tool
 
 
@@ -17,7 +19,8 @@ class Takes:
     """How one call goes.
 
     Attributes:
-        seconds: that it takes, `math.inf` for one that never ends.
+        seconds: that it takes, with signs of life if the tool has a heartbeat; `math.inf` for one
+            that never ends and gives none.
         returns: what the tool returns then.
         raises: what it raises instead.
     """
@@ -49,10 +52,21 @@ class ScriptedTool:
             self._unexpected += 1
             raise AssertionError(f"{self.tool.name} was called more often than the script says")
         takes = self.left.pop(0)
-        await anyio.sleep(takes.seconds)
+        await self._work(takes.seconds)
         if takes.raises is not None:
             raise takes.raises
         return takes.returns
+
+    async def _work(self, seconds: float) -> None:
+        if math.isinf(seconds):
+            await anyio.sleep_forever()
+        limit = self.tool.heartbeat_timeout
+        pause = math.inf if limit is None else limit / 2
+        ends = anyio.current_time() + seconds
+        while anyio.current_time() + pause < ends:
+            await anyio.sleep(pause)
+            beat()
+        await anyio.sleep_until(ends)
 
     def check(self) -> None:
         """Whether it was called as often as it should.

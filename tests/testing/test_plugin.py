@@ -51,10 +51,16 @@ def test_it(scripted_model: ScriptedModel) -> None:
 
 def test_steps_left(scripted_model: ScriptedModel) -> None:
     scripted_model.will(says("hello"))
+
+
+def test_a_failure_of_its_own(scripted_model: ScriptedModel) -> None:
+    scripted_model.will(says("unused"))
+    assert 1 == 2
 """,
     )
-    assert "2 passed, 1 error" in said
+    assert "2 failed, 1 passed" in said
     assert "1 steps were not used" in said
+    assert "unused" not in said.partition("short test summary")[2]
 
 
 def test_the_network_is_blocked_where_its_fixtures_are_used(tmp_path: Path) -> None:
@@ -89,15 +95,26 @@ def test_it_can_be_blocked_everywhere(tmp_path: Path) -> None:
         """
 def test_blocked() -> None:
     connects()
+
+
+class TestOfAClass:
+    def test_blocked(self) -> None:
+        connects()
+
+
+@pytest.mark.network(loopback=True)
+def test_allowed() -> None:
+    connects()
 """,
         ini="agentrt_block_network = true",
     )
-    assert "1 failed" in said
+    assert "2 failed, 1 passed" in said
 
 
 def test_a_run_that_uses_nothing_of_it_does_not_import_agentrt(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "import sys\n\n\ndef test_it(request):\n"
+        "    assert request.fixturenames == ['request']\n"
         "    assert request.config.pluginmanager.has_plugin('agentrt')\n"
         "    assert 'agentrt' not in sys.modules\n"
     )

@@ -5,7 +5,7 @@ Loaded by pytest where agentrt is installed, so it imports agentrt only in tests
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _OPTION = "agentrt_block_network"
 _MARKER = "network(loopback=False): the test may open connections; loopback=True: to this machine"
+_MODEL: pytest.StashKey[ScriptedModel] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,16 +28,24 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
 
 
-@pytest.fixture(autouse=True)
-def _no_network_if_asked(request: pytest.FixtureRequest) -> Iterator[None]:
-    if request.config.getini(_OPTION):
-        request.getfixturevalue("no_network")
-    yield
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Called by pytest."""
+    if isinstance(item, pytest.Function) and item.config.getini(_OPTION):
+        item.fixturenames.insert(0, "no_network")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Called by pytest. A script that was not followed fails the test, if nothing else did."""
+    outcome = yield
+    if (model := item.stash.get(_MODEL, None)) is not None:
+        model.check()
+    return outcome
 
 
 @pytest.fixture
 def no_network(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Opening a connection fails, unless the test is marked `network`."""
+    """Using the network fails, unless the test is marked `network`."""
     from agentrt.testing import blocked_network
 
     marker = request.node.get_closest_marker("network")
@@ -49,10 +58,9 @@ def no_network(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def scripted_model(no_network: None) -> Iterator[ScriptedModel]:
+def scripted_model(request: pytest.FixtureRequest, no_network: None) -> ScriptedModel:
     """A model whose `will(…)` says what it replies; the test fails if a step was not used."""
     from agentrt.testing import ScriptedModel
 
-    model = ScriptedModel()
-    yield model
-    model.check()
+    request.node.stash[_MODEL] = model = ScriptedModel()
+    return model
