@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from agentrt_tools import limits
 from agentrt_tools.command import CommandResult, run_command
 from agentrt_tools.limits import Limits, usage_of
 from agentrt_tools.sandbox import NOTHING_ALLOWED, Allowed, Bubblewrap, Sandbox
@@ -104,6 +105,14 @@ def test_usage_is_that_of_the_whole_tree() -> None:
     assert 0 <= cpu_s < 5
     # One that is gone uses nothing.
     assert usage_of(2**22 - 1).processes == 0
+
+
+def test_processes_that_end_meanwhile_do_not_hide_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone, alive = [2**22 - 1] * 5, [os.getpid()] * 5
+    monkeypatch.setattr(limits, "_tree", lambda pid: iter(gone + alive))
+    assert usage_of(os.getpid(), 3).processes == 3
 
 
 def test_the_network_is_there_only_when_asked_for(bubblewrap: Bubblewrap, workspace: Path) -> None:

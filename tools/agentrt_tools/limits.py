@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from pathlib import Path
 
 MIB = 2**20
@@ -67,10 +66,13 @@ def usage_of(pid: int, most: int | None = None) -> Usage:
     """What the tree of processes below a process, and it itself, use now.
 
     Args:
-        most: processes that are looked at; who starts ever more is found out soon.
+        most: processes that are counted; who starts ever more is found out soon. Those that end
+            while they are looked at are none of them, or a crowd that comes and goes would hide.
     """
     cpu_ticks = pages = processes = 0
-    for member in islice(_tree(pid), most):
+    for member in _tree(pid):
+        if processes == most:
+            break
         with suppress(OSError, ValueError, IndexError):
             # The name, in brackets, may hold anything.
             fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
