@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -10,12 +11,23 @@ from typing import Any
 
 import anyio
 import pytest
+from mcp.server import MCPServer
+from pydantic import BaseModel
 
 from agentrt import Context, Tool, ToolOutcome, agent
 from agentrt.errors import DefinitionError
 from agentrt.testing import ScriptedModel, Step, answer, call
-from agentrt_tools.mcp import McpServerUnusable, _plain, mcp_tools
+from agentrt_tools.mcp import McpServerUnusable, mcp_tools
 from tests.tools import mcp_server
+from tests.tools.test_command import wait_until_gone
+
+
+class Tree(BaseModel):
+    """Something without end."""
+
+    name: str
+    branches: list[Tree] = []
+
 
 COMMAND = [sys.executable, str(Path(mcp_server.__file__))]
 
@@ -136,22 +148,31 @@ def test_no_command_is_refused() -> None:
         tools_of([])
 
 
-def test_foreign_forms_of_schemas() -> None:
-    foreign = {
-        "properties": {
-            "a": {"type": ["string", "null"], "description": "text", "maxLength": 5},
-            "b": {"allOf": [{"$ref": "#/definitions/B"}]},
-        },
-        "definitions": {"B": {"type": "integer"}},
-    }
-    assert _plain(foreign) == {
-        "type": "object",
-        "properties": {
-            "a": {
-                "description": "text",
-                "anyOf": [{"type": "string", "maxLength": 5}, {"type": "null", "maxLength": 5}],
-            },
-            "b": {"$ref": "#/$defs/B"},
-        },
-        "$defs": {"B": {"type": "integer"}},
-    }
+def test_a_server_that_never_answers_is_given_up_and_ended(tmp_path: Path) -> None:
+    began = time.monotonic()
+    seconds = f"{4_000 + os.getpid()}"
+    with pytest.raises(McpServerUnusable, match="it gave no answer within 1 s"):
+        tools_of(["sleep", seconds], start_timeout=1)
+    assert time.monotonic() - began < 15
+    wait_until_gone(f"sleep\0{seconds}")
+
+
+def test_a_block_may_take_longer_than_the_start() -> None:
+    async def main() -> str:
+        async with mcp_tools(mcp_server.server, start_timeout=0.5) as tools:
+            await anyio.sleep(0.7)
+            return str(await tools[0].function(a=1))
+
+    assert anyio.run(main) == "2"
+
+
+def test_a_schema_without_a_bounded_form_names_tool_and_place() -> None:
+    server = MCPServer("trees")
+
+    @server.tool()
+    def plant(tree: Tree) -> str:
+        """Plant a tree."""
+        return tree.name
+
+    with pytest.raises(DefinitionError, match="MCP tool plant: the type Tree contains itself"):
+        tools_of(server)

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
+
+import anyio
 
 try:
     from jsonschema import Draft202012Validator
@@ -33,6 +36,7 @@ from agentrt.errors import DefinitionError
 from agentrt.schema import Schema, bounded, inline
 from agentrt.signature import Signature
 from agentrt.tool import DEFAULT_OUTPUT_LIMIT, DEFAULT_TIMEOUT_S
+from agentrt_tools.foreign_schema import plain
 
 #: Pages of a list of tools that are read.
 _MOST_PAGES = 100
@@ -58,6 +62,7 @@ async def mcp_tools(
     only: Sequence[str] | None = None,
     prefix: str = "",
     timeout: float | None = DEFAULT_TIMEOUT_S,
+    start_timeout: float = 60.0,
 ) -> AsyncIterator[tuple[Tool, ...]]:
     """The tools of a server, for the time of a block.
 
@@ -70,9 +75,10 @@ async def mcp_tools(
         only: names of the tools that are wanted; all by default.
         prefix: put before the names, where tools of several servers would be called alike.
         timeout: seconds for a call.
+        start_timeout: seconds until the server has said what tools it has.
 
     Raises:
-        McpServerUnusable: it cannot be started or reached.
+        McpServerUnusable: it cannot be started or reached, or does not answer.
         DefinitionError: it lacks a tool of `only`, or one has arguments without a bounded form.
     """
     name = server if isinstance(server, str) else type(server).__name__
@@ -84,24 +90,26 @@ async def mcp_tools(
         command, *arguments = server
         target = StdioServerParameters(command=command, args=arguments, env=dict(env or {}))
     client = Client(target)
-    try:
-        await client.__aenter__()
-    except (OSError, MCPError, ExceptionGroup) as error:
-        raise McpServerUnusable(
-            f"the MCP server {name} cannot be used: {_reason(error)}",
-            hint="start its command by hand, or look at its log",
-        ) from error
-    try:
-        offered = {tool.name: tool for tool in await _list(client)}
-        for wanted in only or ():
-            if wanted not in offered:
-                raise DefinitionError(
-                    f"the MCP server {name} has no tool {wanted!r}; it has {', '.join(offered)}"
-                )
-        chosen = [offered[wanted] for wanted in only] if only is not None else offered.values()
-        yield tuple(_tool(client, each, prefix, timeout) for each in chosen)
-    finally:
-        await client.__aexit__(None, None, None)
+    # Around the whole block, because the client leaves scopes of its own open in it.
+    with anyio.move_on_after(start_timeout) as start:
+        try:
+            await client.__aenter__()
+        except (OSError, MCPError, ExceptionGroup) as error:
+            raise _unusable(name, _reason(error)) from error
+        try:
+            offered = {tool.name: tool for tool in await _list(client)}
+            start.deadline = math.inf
+            for wanted in only or ():
+                if wanted not in offered:
+                    raise DefinitionError(
+                        f"the MCP server {name} has no tool {wanted!r}; it has {', '.join(offered)}"
+                    )
+            chosen = [offered[wanted] for wanted in only] if only is not None else offered.values()
+            yield tuple(_tool(client, each, prefix, timeout) for each in chosen)
+        finally:
+            await client.__aexit__(None, None, None)
+    if start.cancelled_caught:
+        raise _unusable(name, f"it gave no answer within {start_timeout:g} s")
 
 
 async def _list(client: Client) -> list[ServerTool]:
@@ -119,10 +127,10 @@ async def _list(client: Client) -> list[ServerTool]:
 def _tool(client: Client, offered: ServerTool, prefix: str, timeout: float | None) -> Tool:
     name = _UNUSABLE.sub("_", prefix + offered.name)[:_LONGEST_NAME]
     try:
-        schema = inline(_plain(offered.input_schema))
+        schema = inline(plain(offered.input_schema))
         schema.setdefault("properties", {})
         call_schema = bounded({**schema, "additionalProperties": False})
-    except (DefinitionError, KeyError) as error:
+    except DefinitionError as error:
         raise DefinitionError(f"MCP tool {offered.name}: {error}") from error
     only_reads = offered.annotations is not None and offered.annotations.read_only_hint is True
     return Tool(
@@ -199,24 +207,11 @@ def _validator(schema: Schema) -> TypeAdapter[dict[str, Any]]:
     return TypeAdapter(Annotated[dict[str, Any], AfterValidator(check)])
 
 
-def _plain(node: Any) -> Any:
-    """A schema in the forms that ours have: `$defs`, one type each, no `allOf` of one."""
-    if isinstance(node, list):
-        return [_plain(each) for each in node]
-    if not isinstance(node, dict):
-        return node
-    plain = {("$defs" if key == "definitions" else key): _plain(node[key]) for key in node}
-    if isinstance(reference := plain.get("$ref"), str):
-        plain["$ref"] = reference.replace("#/definitions/", "#/$defs/")
-    if isinstance(kinds := plain.get("type"), list):
-        rest = {key: value for key, value in plain.items() if key not in ("type", "description")}
-        plain = {key: plain[key] for key in ("description",) if key in plain}
-        plain["anyOf"] = [{**rest, "type": kind} for kind in kinds]
-    if len(whole := plain.get("allOf", [])) == 1:
-        plain = {**{key: value for key, value in plain.items() if key != "allOf"}, **whole[0]}
-    if "properties" in plain and "type" not in plain:
-        plain["type"] = "object"
-    return plain
+def _unusable(name: str, reason: str) -> McpServerUnusable:
+    return McpServerUnusable(
+        f"the MCP server {name} cannot be used: {reason}",
+        hint="start its command by hand, or look at its log",
+    )
 
 
 def _reason(error: BaseException) -> str:
