@@ -15,6 +15,7 @@ import msgspec
 
 from agentrt.connect import connect
 from agentrt.runtime import Runtime
+from agentrt.testing.script import Script
 from agentrt.testing.steps import Step
 from agentrt.text import excerpt
 from agentrt_engine.wire.hints import HINTS_PATH, Hint, HintOutcome, HintResult
@@ -79,21 +80,13 @@ class ScriptedModel:
         self.requests: list[ModelRequest] = []
         self.hints: list[Hint] = []
         self._responder = script if callable(script) else None
-        self._shared: list[Step] = []
-        self._unassigned: list[list[Step]] = []
-        self._of_program: dict[str, list[Step]] = {}
+        self._script = Script(() if callable(script) else script)
         self._surprises: list[str] = []
         self._died = False
-        if not callable(script):
-            self.will(*script)
 
     def will(self, *steps: Step | Sequence[Step]) -> None:
         """Reply with these next: to all programs in turn, or a list for each program."""
-        for step in steps:
-            if isinstance(step, Step):
-                self._shared.append(step)
-            else:
-                self._unassigned.append(list(step))
+        self._script.add(steps)
 
     @asynccontextmanager
     async def connect(self, **options: Any) -> AsyncIterator[Runtime]:
@@ -114,8 +107,7 @@ class ScriptedModel:
         """
         if self._surprises:
             raise AssertionError("\n".join(self._surprises))
-        scripts = [self._shared, *self._unassigned, *self._of_program.values()]
-        if left := [step for script in scripts for step in script]:
+        if left := self._script.left:
             raise AssertionError(f"{len(left)} steps were not used: {left}")
 
     def __enter__(self) -> ScriptedModel:
@@ -172,10 +164,7 @@ class ScriptedModel:
     def _next(self, asked: ModelRequest) -> Step | None:
         if self._responder is not None:
             return self._responder(asked)
-        if asked.program_id not in self._of_program and self._unassigned:
-            self._of_program[asked.program_id] = self._unassigned.pop(0)
-        script = self._of_program.get(asked.program_id, self._shared)
-        return script.pop(0) if script else None
+        return self._script.take(asked.program_id)
 
 
 def _ok(body: Any) -> httpx2.Response:

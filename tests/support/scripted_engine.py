@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from agentrt.testing.script import Script
 from agentrt.testing.steps import Step
 from agentrt_engine.wire.hints import HINTS_PATH, Hint, HintKind, HintOutcome, HintResult
 from agentrt_engine.wire.identity import PROGRAM_ID
@@ -84,14 +85,7 @@ class ScriptedEngine:
         self.requests: list[Received] = []
         self.hints: list[Hint] = []
         self.hint_headers: list[Mapping[str, str]] = []
-        self._shared: list[Step] = []
-        self._unassigned: list[list[Step]] = []
-        for step in steps:
-            if isinstance(step, Step):
-                self._shared.append(step)
-            else:
-                self._unassigned.append(list(step))
-        self._of_program: dict[str, list[Step]] = {}
+        self._script = Script(steps)
         self._info = info
         self._api_key = api_key
         self._unexpected = 0
@@ -110,12 +104,6 @@ class ScriptedEngine:
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="scripted engine"
         )
-
-    @property
-    def remaining(self) -> list[Step]:
-        """Steps that no request has consumed yet."""
-        scripts = [self._shared, *self._unassigned, *self._of_program.values()]
-        return [step for script in scripts for step in script]
 
     def requests_by_program(self) -> dict[str, list[Received]]:
         """The requests so far, by the program id in their header."""
@@ -144,7 +132,8 @@ class ScriptedEngine:
         assert not self._thread.is_alive(), "the scripted engine did not stop"
         if error is None:
             assert not self._unexpected, f"{self._unexpected} requests came that have no step"
-            assert not self.remaining, f"steps that were not consumed: {self.remaining}"
+            left = self._script.left
+            assert not left, f"steps that were not consumed: {left}"
 
     async def _models(self, request: Request) -> Response:
         if self._is_refused(request):
@@ -161,11 +150,10 @@ class ScriptedEngine:
             return _error(401, "Unauthorized")
         body = await request.json()
         self.requests.append(Received(body, dict(request.headers)))
-        script = self._script_of(request.headers.get(PROGRAM_ID, ""))
-        if not script:
+        step = self._script.take(request.headers.get(PROGRAM_ID, ""))
+        if step is None:
             self._unexpected += 1
             return _error(500, "the script has no step for this request")
-        step = script.pop(0)
         await asyncio.sleep(step.delay_s)
         if step.dies:
             self._die()
@@ -189,13 +177,6 @@ class ScriptedEngine:
             self._api_key is not None
             and request.headers.get("authorization") != f"Bearer {self._api_key}"
         )
-
-    def _script_of(self, program_id: str) -> list[Step]:
-        if program_id not in self._of_program:
-            if not self._unassigned:
-                return self._shared
-            self._of_program[program_id] = self._unassigned.pop(0)
-        return self._of_program[program_id]
 
     def _die(self) -> None:
         self._server.should_exit = True
