@@ -113,7 +113,10 @@ async def _soak(under_test: BenchEngine, seconds: float, seed: int) -> dict[str,
                 await checks.run(flush_first=bool(epoch % 2))
     except* (httpx2.HTTPError, TimeoutError, LookupError, msgspec.MsgspecError) as group:
         for error in _leaves(group):
-            traffic.journal.defect(f"epoch {epoch + 1}: {type(error).__name__}: {error}")
+            traffic.journal.defect(
+                f"epoch {epoch + 1}, {time.monotonic() - started:.0f} s: {_described(error)}"
+            )
+        traffic.journal.defect(await checks.state())
     checks.read_log()
     memory_growth = growth(memory)
     for process, figures in memory_growth.items():
@@ -125,6 +128,7 @@ async def _soak(under_test: BenchEngine, seconds: float, seed: int) -> dict[str,
         "seconds": round(time.monotonic() - started, 1),
         "epochs": epoch + 1,
         "answers": {kind: dict(count) for kind, count in sorted(traffic.journal.answers.items())},
+        "slowest_s": dict(sorted(traffic.journal.slowest_s.items())),
         "checks": dict(checks.done),
         "totals": checks.totals,
         "memory": memory_growth,
@@ -132,6 +136,16 @@ async def _soak(under_test: BenchEngine, seconds: float, seed: int) -> dict[str,
         "defects": traffic.journal.defects,
         "log": str(under_test.log_path) if traffic.journal.defects else None,
     }
+
+
+def _described(error: BaseException) -> str:
+    """The error, and which request had it."""
+    what = f"{type(error).__name__}: {error}"
+    if isinstance(error, httpx2.RequestError):
+        what += (
+            f" ({error.request.method} {error.request.url.path} {error.request.content[:300]!r})"
+        )
+    return what
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:

@@ -95,6 +95,20 @@ class Checks:
             self._check_ended(await self._settled(client))
             self.totals = msgspec.to_builtins(ended.totals)
 
+    async def state(self) -> str:
+        """What the engine is at, and the end of its log: where a soak cannot go on."""
+        try:
+            async with self._traffic.client(self._traffic.keys[0], timeout_s=10) as client:
+                now = await self._snapshot(client)
+            at = (
+                f"running {now.running}, waiting {now.waiting}, states {now.states}, free "
+                f"{now.free_tokens} of {now.kv_tokens}, leased {now.leased_tokens}"
+            )
+        except (httpx2.HTTPError, msgspec.MsgspecError) as error:
+            at = f"no snapshot: {type(error).__name__}: {error}"
+        lines = self._engine.log_path.read_text(errors="replace").splitlines()
+        return "\n".join([at, *(line[:200] for line in lines[-4:])])
+
     def read_log(self) -> None:
         """Look for alarms in the engine's log, and whether its processes are there."""
         names = group_members(self._engine.pid).values()

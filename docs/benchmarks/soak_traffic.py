@@ -42,10 +42,12 @@ class Journal:
 
     Attributes:
         answers: by kind of request and status, or what the client did to it.
+        slowest_s: the longest that an answer took, by kind of request.
         defects: what must not happen.
     """
 
     answers: dict[str, Counter[str]] = field(default_factory=dict)
+    slowest_s: dict[str, float] = field(default_factory=dict)
     defects: list[str] = field(default_factory=list)
 
     def note(self, kind: str, what: str) -> None:
@@ -60,6 +62,8 @@ class Journal:
     def answered(self, kind: str, response: httpx2.Response, allowed: frozenset[int]) -> None:
         """Count an answer whose body was read, and check its status."""
         self.note(kind, str(response.status_code))
+        seconds = round(response.elapsed.total_seconds(), 2)
+        self.slowest_s[kind] = max(seconds, self.slowest_s.get(kind, 0.0))
         if response.status_code not in allowed:
             self.defect(f"{kind}: status {response.status_code}: {response.text[:300]}")
 
@@ -110,7 +114,7 @@ class Traffic:
             for client in range(clients):
                 group.start_soon(self._client, deadline, f"{self._seed}/{epoch}/{client}")
 
-    def client(self, key: str | None, timeout_s: float = 120.0) -> httpx2.AsyncClient:
+    def client(self, key: str | None, timeout_s: float = 60.0) -> httpx2.AsyncClient:
         """A connection of its own to the engine."""
         return httpx2.AsyncClient(base_url=self.url, headers=bearer(key), timeout=timeout_s)
 

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from agentrt_engine.sglang.http.channel import MAX_PENDING, SchedulerChannel
 from agentrt_engine.sglang.http.failures import Refusal
+from agentrt_engine.sglang.http.request_body import read_body
 from agentrt_engine.wire.authorization import bearer, short_name
 from agentrt_engine.wire.control import Learned, OwnedHint, SnapshotRequest
 from agentrt_engine.wire.hints import MAX_BYTES, Hint, HintKind
@@ -192,3 +195,20 @@ def test_what_all_taught_the_engine_is_the_operators(
     guarded: TestClient, key: str, status: int
 ) -> None:
     assert guarded.get("/agentrt/learned", headers=bearer(key)).status_code == status
+
+
+def test_a_client_that_hangs_up_in_its_body_is_no_error_of_the_server() -> None:
+    messages = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def never(_message: Message) -> None:
+        raise AssertionError("nobody is there")
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    with pytest.raises(Refusal, match="hung up before the end of its body"):
+        asyncio.run(read_body(Request(scope, receive, never), MAX_BYTES))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from agentrt_engine.sglang.http.failures import Refusal
 
@@ -14,13 +14,17 @@ async def read_body(request: Request, most: int) -> bytes:
         most: bytes that are read at most, whatever the client declares.
 
     Raises:
-        Refusal: it is longer (413).
+        Refusal: it is longer (413), or the client hung up before its end (400, for the log).
     """
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > most:
-            raise Refusal(413, f"the body is too long: expected at most {most} bytes", "too_large")
-        chunks.append(chunk)
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > most:
+                message = f"the body is too long: expected at most {most} bytes"
+                raise Refusal(413, message, "too_large")
+            chunks.append(chunk)
+    except ClientDisconnect as error:
+        raise Refusal(400, "the client hung up before the end of its body", "hung_up") from error
     return b"".join(chunks)
