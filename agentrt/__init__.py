@@ -33,6 +33,17 @@ from agentrt.connect import connect  # noqa: E402
 from agentrt.context import Context  # noqa: E402
 from agentrt.embedded import EngineSettings  # noqa: E402
 from agentrt.errors import AgentrtError  # noqa: E402
+from agentrt.events import (  # noqa: E402
+    Event,
+    EventStream,
+    ProgramBegan,
+    ProgramEnded,
+    TextDelta,
+    ToolBegan,
+    ToolEnded,
+    TurnBegan,
+    TurnEnded,
+)
 from agentrt.journal import Durability, Journal  # noqa: E402
 from agentrt.program import Program, ProgramState, ToolCall, ToolOutcome, Turn  # noqa: E402
 from agentrt.retry import Retry  # noqa: E402
@@ -49,18 +60,27 @@ __all__ = [
     "Context",
     "Durability",
     "EngineSettings",
+    "Event",
+    "EventStream",
     "IdempotencyKey",
     "Journal",
     "Program",
+    "ProgramBegan",
+    "ProgramEnded",
     "ProgramResult",
     "ProgramState",
     "Retry",
     "Running",
     "Runtime",
+    "TextDelta",
     "Tool",
+    "ToolBegan",
     "ToolCall",
+    "ToolEnded",
     "ToolOutcome",
     "Turn",
+    "TurnBegan",
+    "TurnEnded",
     "__version__",
     "agent",
     "connect",

@@ -117,16 +117,82 @@ class ChatCompletion(_Incoming):
     def reply(self) -> ChatReply:
         """The first choice; only one is ever asked for."""
         choice = self.choices[0]
-        prompt = self.usage.prompt_tokens_details
-        completion = self.usage.completion_tokens_details
-        return ChatReply(
-            response_id=self.id,
-            model=self.model,
-            text=choice.message.content or "",
-            finish_reason=choice.finish_reason or "",
-            input_tokens=self.usage.prompt_tokens,
-            output_tokens=self.usage.completion_tokens,
-            cached_tokens=prompt.cached_tokens if prompt else None,
-            queue_s=choice.meta_info.queue_time if choice.meta_info else None,
-            reasoning_tokens=completion.reasoning_tokens if completion else None,
+        return _reply(
+            self.id,
+            self.model,
+            choice.message.content or "",
+            choice.finish_reason or "",
+            self.usage,
+            choice.meta_info.queue_time if choice.meta_info else None,
         )
+
+
+class _StreamedChoice(_Incoming):
+    delta: _Message = _Message()
+    finish_reason: str | None = None
+
+
+class ChatChunk(_Incoming):
+    """One event of an answer that is streamed, as far as it is used.
+
+    Attributes:
+        error: what the engine says instead of going on.
+    """
+
+    id: str = ""
+    model: str = ""
+    choices: tuple[_StreamedChoice, ...] = ()
+    usage: _Usage | None = None
+    error: Any = None
+
+
+class StreamedReply:
+    """A reply that comes piece by piece."""
+
+    def __init__(self) -> None:
+        self._id = ""
+        self._model = ""
+        self._pieces: list[str] = []
+        self._finish_reason = ""
+        self._usage: _Usage | None = None
+
+    def add(self, chunk: ChatChunk) -> str:
+        """Take an event; returns what it adds to the text."""
+        self._id = chunk.id or self._id
+        self._model = chunk.model or self._model
+        self._usage = chunk.usage or self._usage
+        piece = ""
+        for choice in chunk.choices[:1]:
+            piece = choice.delta.content or ""
+            self._finish_reason = choice.finish_reason or self._finish_reason
+        self._pieces.append(piece)
+        return piece
+
+    def reply(self) -> ChatReply | None:
+        """The whole reply; None if the answer broke off or did not say what it used."""
+        if self._usage is None or not self._finish_reason:
+            return None
+        text = "".join(self._pieces)
+        return _reply(self._id, self._model, text, self._finish_reason, self._usage, None)
+
+
+def _reply(
+    response_id: str,
+    model: str,
+    text: str,
+    finish_reason: str,
+    usage: _Usage,
+    queue_s: float | None,
+) -> ChatReply:
+    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+    return ChatReply(
+        response_id=response_id,
+        model=model,
+        text=text,
+        finish_reason=finish_reason,
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+        cached_tokens=prompt.cached_tokens if prompt else None,
+        queue_s=queue_s,
+        reasoning_tokens=completion.reasoning_tokens if completion else None,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Annotated, Any
 
@@ -10,9 +11,10 @@ import msgspec
 from opentelemetry import propagate
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from agentrt.chat import ChatCompletion, ChatReply, ChatRequest
+from agentrt.chat import ChatChunk, ChatCompletion, ChatReply, ChatRequest, StreamedReply
 from agentrt.endpoint import Endpoint
 from agentrt.errors import EngineLost, EngineUnreachable, ModelRequestFailed, SettingError
+from agentrt.sse import event_data
 from agentrt.text import excerpt
 from agentrt.validation import explain_errors
 from agentrt_engine.loopback import is_loopback
@@ -30,6 +32,8 @@ from agentrt_engine.wire.info import INFO_PATH, EngineInfo, decode_info
 
 CONNECT_TIMEOUT_S = 10.0
 DEFAULT_REQUEST_TIMEOUT_S = 1800.0
+
+_CHAT_PATH = "/v1/chat/completions"
 
 
 class _Model(BaseModel):
@@ -121,9 +125,19 @@ class EngineClient:
         return Endpoint(url=self.url, model=model, info=_parse_info(info))
 
     async def chat(
-        self, request: ChatRequest, *, endpoint: Endpoint, tag: ProgramTag, request_id: str
+        self,
+        request: ChatRequest,
+        *,
+        endpoint: Endpoint,
+        tag: ProgramTag,
+        request_id: str,
+        heard: Callable[[str], None] | None = None,
     ) -> ChatReply:
         """One chat completion.
+
+        Args:
+            heard: called with each piece of the reply as it comes; None: it comes in one. Engines
+                do not say how long a streamed request waited.
 
         Raises:
             EngineLost: the connection failed or nothing came within the request timeout.
@@ -131,28 +145,54 @@ class EngineClient:
         """
         body = request.body(endpoint.model)
         if endpoint.info is not None:
-            body |= {"custom_params": tag.custom_params(), "return_meta_info": True}
+            body["custom_params"] = tag.custom_params()
             if request.response_format is not None:
                 body["response_format"] = with_escapes(request.response_format)
         headers = tag.headers(request_id) | {HINTS_HEADER: HINTS_EXPLICIT}
         propagate.inject(headers)
         try:
-            response = await self._http.post("/v1/chat/completions", json=body, headers=headers)
+            if heard is not None:
+                return await self._stream(body, headers, heard)
+            if endpoint.info is not None:
+                body["return_meta_info"] = True
+            response = await self._http.post(_CHAT_PATH, json=body, headers=headers)
+            if response.status_code != httpx2.codes.OK:
+                raise _refused(response, self.url)
+            return ChatCompletion.model_validate_json(response.content).reply()
         except httpx2.TransportError as error:
             raise EngineLost(
                 f"the engine at {self.url} went away during a request: {_describe(error)}",
                 hint="see the log of the engine; programs that had finished keep their results",
             ) from error
-        if response.status_code != httpx2.codes.OK:
-            raise _refused(response, self.url)
-        try:
-            return ChatCompletion.model_validate_json(response.content).reply()
         except ValidationError as error:
-            raise ModelRequestFailed(
-                f"the answer of {self.url} is no chat completion: {explain_errors(error)}",
-                status=response.status_code,
-                hint="is this the URL of an OpenAI-compatible engine?",
-            ) from error
+            raise self._no_completion(explain_errors(error)) from error
+
+    async def _stream(
+        self, body: dict[str, Any], headers: dict[str, str], heard: Callable[[str], None]
+    ) -> ChatReply:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        whole = StreamedReply()
+        async with self._http.stream("POST", _CHAT_PATH, json=body, headers=headers) as response:
+            if response.status_code != httpx2.codes.OK:
+                await response.aread()
+                raise _refused(response, self.url)
+            async for data in event_data(response):
+                chunk = ChatChunk.model_validate_json(data)
+                if chunk.error is not None:
+                    raise _broken_off(chunk.error, self.url)
+                if piece := whole.add(chunk):
+                    heard(piece)
+        reply = whole.reply()
+        if reply is None:
+            raise self._no_completion("it broke off, or said nothing of its tokens")
+        return reply
+
+    def _no_completion(self, why: str) -> ModelRequestFailed:
+        return ModelRequestFailed(
+            f"the answer of {self.url} is no chat completion: {why}",
+            status=httpx2.codes.OK,
+            hint="is this the URL of an OpenAI-compatible engine?",
+        )
 
     async def hint(self, hint: Hint) -> HintOutcome | None:
         """Tell the engine something of a program.
@@ -215,16 +255,29 @@ def _refused(response: httpx2.Response, url: str) -> ModelRequestFailed:
     )
 
 
+def _broken_off(error: Any, url: str) -> ModelRequestFailed:
+    """An error in the middle of a stream, whose status was 200."""
+    status = error.get("code") if isinstance(error, dict) else None
+    return ModelRequestFailed(
+        f"the engine at {url} broke its answer off: {_message(error)}",
+        status=status if isinstance(status, int) else httpx2.codes.OK,
+    )
+
+
 def _detail(response: httpx2.Response) -> str:
-    """The message inside the error bodies of OpenAI, SGLang and FastAPI, or the raw body."""
+    """The message inside an error body, or the raw body."""
     try:
         body = TypeAdapter(dict[str, Any]).validate_json(response.content)
     except ValidationError:
         return excerpt(response.text)
-    inner = body.get("error", body)
-    if isinstance(inner, dict):
-        inner = inner.get("message", inner.get("detail", inner))
-    return excerpt(str(inner), 500)
+    return _message(body.get("error", body))
+
+
+def _message(error: Any) -> str:
+    """The message inside the errors of OpenAI, SGLang and FastAPI."""
+    if isinstance(error, dict):
+        error = error.get("message", error.get("detail", error))
+    return excerpt(str(error), 500)
 
 
 def _describe(error: Exception) -> str:

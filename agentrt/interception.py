@@ -106,7 +106,7 @@ class Interception:
         key = self._journal.call_key(program, name, arguments)
         past = self._journal.past.take_call(key)
         if past is not None and (result := _recalled(past, tool, needs_value=needs_value)):
-            program.begin_tool(name)
+            program.begin_tool(name, past.call_id, arguments)
             signature = self._signature(arguments)
             program.end_tool(replace(self._journal.as_call(past), signature=signature))
             return result
@@ -114,7 +114,7 @@ class Interception:
             return None
         if past is not None:
             text = f"{name} finished, but what it returned could not be kept."
-            return self._unknown(program, key, name, past.call_id, text)
+            return self._unknown(program, key, name, arguments, past.call_id, text)
         intent = self._journal.past.take_intent(key)
         if intent is None:
             return None
@@ -122,16 +122,22 @@ class Interception:
             f"{name} had begun when the program was interrupted. Whether it took effect is not "
             "known: find out before calling it again."
         )
-        return self._unknown(program, key, name, intent.call_id, text)
+        return self._unknown(program, key, name, arguments, intent.call_id, text)
 
     def _signature(self, arguments: dict[str, Any]) -> str:
         return self._secrets.mask(call_signature(arguments))
 
     def _unknown(
-        self, program: Program, key: str, name: str, call_id: str, text: str
+        self,
+        program: Program,
+        key: str,
+        name: str,
+        arguments: dict[str, Any],
+        call_id: str,
+        text: str,
     ) -> ToolResult:
         result = ToolResult(call_id, text=text, outcome=ToolOutcome.UNKNOWN)
-        program.begin_tool(name)
+        program.begin_tool(name, call_id, arguments)
         self._journal.call_ended(
             key, call_id, self._end(program, name, self._clock(), result), text
         )
@@ -174,7 +180,7 @@ class Interception:
             description=tool.description if tool else "",
             arguments=arguments,
         ) as operation:
-            program.begin_tool(name)
+            program.begin_tool(name, call_id, arguments)
             try:
                 operation.hinted(await self._hints.tool_started(known, call_id, result.signature))
                 if tool is None:
@@ -211,6 +217,7 @@ class Interception:
             waited_s=result.waited_s,
             attempts=result.attempts,
             signature=result.signature,
+            call_id=result.call_id,
         )
         program.end_tool(call)
         return call

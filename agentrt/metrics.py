@@ -65,6 +65,12 @@ class Metrics:
             "Time from a model request to its reply, waiting at the engine included.",
             explicit_bucket_boundaries_advisory=_REQUEST_S,
         )
+        self._first_chunk_s = meter.create_histogram(
+            telemetry.INFERENCE_FIRST_CHUNK,
+            "s",
+            "Time from a model request to the first piece of a reply that is streamed.",
+            explicit_bucket_boundaries_advisory=_REQUEST_S,
+        )
         self._input, self._output, self._cache_read, self._reasoning = (
             meter.create_counter(name, "{token}", description)
             for name, description in (
@@ -104,12 +110,7 @@ class Metrics:
         error_type: str | None,
     ) -> None:
         """A model request was answered, or was not."""
-        attributes: dict[str, AttributeValue] = {
-            telemetry.OPERATION_NAME: telemetry.CHAT,
-            telemetry.PROVIDER_NAME: endpoint.provider,
-            telemetry.REQUEST_MODEL: endpoint.model,
-            telemetry.AGENT_NAME: program.agent,
-        }
+        attributes = _request(program, endpoint)
         if reply is not None and reply.model:
             attributes[telemetry.RESPONSE_MODEL] = reply.model
         self._inference_s.record(seconds, _with(attributes, error_type))
@@ -121,6 +122,10 @@ class Metrics:
         if reply is not None and reply.reasoning_tokens is not None:
             self._reasoning.add(reply.reasoning_tokens, attributes)
 
+    def first_chunk(self, program: Program, endpoint: Endpoint, seconds: float) -> None:
+        """The first piece of a reply that is streamed came."""
+        self._first_chunk_s.record(seconds, _request(program, endpoint))
+
 
 @lru_cache(maxsize=8)
 def metrics_for(provider: MeterProvider | None) -> Metrics:
@@ -129,6 +134,15 @@ def metrics_for(provider: MeterProvider | None) -> Metrics:
     OpenTelemetry keeps each instrument that was made before there is a global provider.
     """
     return Metrics(provider)
+
+
+def _request(program: Program, endpoint: Endpoint) -> dict[str, AttributeValue]:
+    return {
+        telemetry.OPERATION_NAME: telemetry.CHAT,
+        telemetry.PROVIDER_NAME: endpoint.provider,
+        telemetry.REQUEST_MODEL: endpoint.model,
+        telemetry.AGENT_NAME: program.agent,
+    }
 
 
 def _with(

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any, TypeVar
+from weakref import WeakSet
 
+from agentrt.events import (
+    Event,
+    EventStream,
+    ProgramEnded,
+    TextDelta,
+    ToolBegan,
+    ToolEnded,
+    TurnBegan,
+    TurnEnded,
+)
 from agentrt_engine.wire.trace import PauseKind, ProgramRecord, ToolRecord, TurnRecord
 
 N = TypeVar("N", int, float)
@@ -52,6 +63,7 @@ class ToolCall:
         waited_s: for other calls of the tool to end; part of the time from start to end.
         attempts: that were made; 0 if nothing ran.
         signature: the arguments in a few words, see `call_signature`.
+        call_id: identity of the call in the history and in spans.
     """
 
     name: str
@@ -62,6 +74,7 @@ class ToolCall:
     waited_s: float = 0.0
     attempts: int = 1
     signature: str = ""
+    call_id: str = ""
 
     @property
     def seconds(self) -> float:
@@ -137,31 +150,63 @@ class Program:
     early_calls: list[ToolCall] = field(default_factory=list)
     output: Any = None
     error: str = ""
+    _readers: WeakSet[EventStream] = field(default_factory=WeakSet, repr=False, compare=False)
 
     @property
     def label(self) -> str:
         """Name for people: `agent#copy`."""
         return f"{self.agent}#{self.copy}"
 
+    def events(self) -> EventStream:
+        """What happens to it and to the programs that it starts, from now on."""
+        stream = EventStream(self)
+        self._readers.add(stream)
+        return stream
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether anybody reads its events."""
+        return any(program._readers for program in self._lineage())
+
+    def emit(self, event: Event) -> None:
+        """Tell an event to whoever reads those of the program or of one that it is part of."""
+        for program in self._lineage():
+            for reader in program._readers:
+                reader.add(event)
+
+    def _lineage(self) -> Iterator[Program]:
+        program: Program | None = self
+        while program is not None:
+            yield program
+            program = program.parent
+
     def begin_turn(self) -> None:
         """A model request is sent."""
         self.turn += 1
         self.state = ProgramState.MODEL
+        self.emit(TurnBegan(self))
+
+    def generated(self, text: str, answer: str) -> None:
+        """The model generated some text, and with it some of the text of its answer."""
+        self.emit(TextDelta(self, text, answer))
 
     def end_turn(self, turn: Turn) -> None:
         """The model request was answered."""
         self.turns.append(turn)
+        self.emit(TurnEnded(self, turn))
 
-    def begin_tool(self, name: str) -> None:
+    def begin_tool(self, name: str, call_id: str, arguments: Mapping[str, Any]) -> None:
         """A tool call begins."""
         self.current_tool = name
         self.state = ProgramState.TOOL
+        self.emit(ToolBegan(self, call_id, name, arguments))
 
     def end_tool(self, call: ToolCall) -> None:
         """The tool call ended; it belongs to the turn before it."""
         self.current_tool = None
         self.state = ProgramState.MODEL
         (self.turns[-1].tools if self.turns else self.early_calls).append(call)
+        self.emit(ToolEnded(self, call))
 
     def end(self, state: ProgramState, now: float, *, output: Any = None, error: str = "") -> None:
         """The program is over."""
@@ -169,6 +214,7 @@ class Program:
         self.ended = now
         self.output = output
         self.error = error
+        self.emit(ProgramEnded(self))
 
     @property
     def tool_calls(self) -> list[ToolCall]:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 
 from agentrt.errors import ProgramCancelled
+from agentrt.events import EventStream
 from agentrt.program import Program
 
 R_co = TypeVar("R_co", covariant=True)
@@ -39,6 +40,16 @@ class Running(Generic[R_co]):
             ProgramCancelled: it was cancelled.
         """
         return self._result().__await__()
+
+    def events(self) -> EventStream:
+        """What happens to the program and to those that it starts, from now on.
+
+            async for event in running.events():
+                ...
+
+        The loop ends with the program. While somebody reads, replies are streamed.
+        """
+        return self.program.events()
 
     def cancel(self) -> None:
         """Stop it, with its tools and all that it started; its record keeps what was done."""

@@ -26,6 +26,7 @@ from agentrt.content import Content, asks_for_content
 from agentrt.context import Context
 from agentrt.endpoint import Endpoint
 from agentrt.engine_hints import EngineHints
+from agentrt.events import ProgramBegan
 from agentrt.family import Family, family
 from agentrt.interception import Interception
 from agentrt.journal import Journal, ProgramJournal
@@ -223,6 +224,7 @@ class Runtime:
         if parent is not None:
             parent.children.append(program)
         self.programs.append(program)
+        program.emit(ProgramBegan(program))
         program.started = journal.began(self._clock())
         return program
 

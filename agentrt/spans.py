@@ -33,12 +33,14 @@ class Operation:
         span: where its attributes go.
         error_type: how it failed, in a word; None if it did not.
         reply: of a model request, once it is there.
+        first_chunk_s: from a model request to the first piece of a reply that is streamed, seconds.
     """
 
     def __init__(self, span: Span) -> None:
         self.span = span
         self.error_type: str | None = None
         self.reply: ChatReply | None = None
+        self.first_chunk_s: float | None = None
 
     def learned(self, attributes: Attributes) -> None:
         """Put what is known on the span."""
@@ -129,18 +131,22 @@ class Spans:
         )
 
     def chat(
-        self, program: Program, request: ChatRequest, *, held_tokens: int | None
+        self, program: Program, request: ChatRequest, *, held_tokens: int | None, streams: bool
     ) -> AbstractContextManager[Operation]:
         """Span of one model request; whoever opens it adds the reply.
 
         Args:
             held_tokens: of the prompt that were in the KV cache after the previous turn; None: it
                 goes on from none.
+            streams: the reply comes piece by piece.
         """
         content, model = self._content, self._endpoint.model
 
         def ended(chat: Operation, seconds: float) -> None:
             self._metrics.inference(program, self._endpoint, seconds, chat.reply, chat.error_type)
+            if chat.first_chunk_s is not None:
+                self._metrics.first_chunk(program, self._endpoint, chat.first_chunk_s)
+                chat.learned({telemetry.RESPONSE_FIRST_CHUNK_S: chat.first_chunk_s})
             if chat.reply is not None:
                 chat.learned(_reply_attributes(chat.reply, held_tokens))
                 if content is not None:
@@ -149,6 +155,7 @@ class Spans:
         attributes: Attributes = _identity(program) | {
             telemetry.PROVIDER_NAME: self._endpoint.provider,
             telemetry.REQUEST_MODEL: model,
+            telemetry.REQUEST_STREAM: streams or None,
             telemetry.REQUEST_MAX_TOKENS: request.max_tokens,
             telemetry.REQUEST_TEMPERATURE: request.temperature,
             telemetry.REQUEST_SEED: request.seed,

@@ -10,6 +10,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from agentrt.answer_form import AnswerForm
+from agentrt.answer_text import AnswerText
 from agentrt.chat import ChatReply, ChatRequest, Message
 from agentrt.client import EngineClient
 from agentrt.endpoint import Endpoint
@@ -190,12 +191,14 @@ class TurnLoop:
         program = context.program
         tools = [tool.description_for_model() for tool in self._shown]
         past = self._journal.past_turn(program, self.messages)
+        answer_text = AnswerText(is_free=constraint is None)
         if past is None:
-            reply = await self._ask(context, max_tokens, tools, constraint)
+            reply = await self._ask(context, max_tokens, tools, constraint, answer_text)
         else:
-            program.begin_turn()
-            program.end_turn(self._journal.as_turn(past))
             reply = past.reply()
+            program.begin_turn()
+            program.generated(reply.text, answer_text.feed(reply.text))
+            program.end_turn(self._journal.as_turn(past))
         self._previous_tools = tools
         self.messages.append({"role": "assistant", "content": reply.text})
         return reply
@@ -206,6 +209,7 @@ class TurnLoop:
         max_tokens: int,
         tools: list[dict[str, Any]],
         constraint: dict[str, Any] | None,
+        answer_text: AnswerText,
     ) -> ChatReply:
         """Request a reply, and record it."""
         program, budget = context.program, self._agent.budget
@@ -222,7 +226,14 @@ class TurnLoop:
         held_tokens = last.input_tokens + last.output_tokens if last else None
         program.begin_turn()
         started = self._clock()
-        with self._spans.chat(program, request, held_tokens=held_tokens) as chat:
+        streams = program.is_followed
+
+        def heard(piece: str) -> None:
+            if chat.first_chunk_s is None:
+                chat.first_chunk_s = self._clock() - started
+            program.generated(piece, answer_text.feed(piece))
+
+        with self._spans.chat(program, request, held_tokens=held_tokens, streams=streams) as chat:
             reply = chat.reply = await self._client.chat(
                 request,
                 endpoint=self._endpoint,
@@ -233,6 +244,7 @@ class TurnLoop:
                     max_turns=budget.turns,
                 ),
                 request_id=uuid4().hex,
+                heard=heard if streams else None,
             )
         turn = Turn(
             started=started,

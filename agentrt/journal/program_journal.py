@@ -152,6 +152,7 @@ class ProgramJournal:
             error="" if past.outcome is ToolOutcome.FINISHED else past.text,
             waited_s=past.waited_s,
             attempts=past.attempts,
+            call_id=past.call_id,
         )
 
     # The end.
@@ -187,6 +188,7 @@ class ProgramJournal:
                     program.begin_turn()
                     program.end_turn(self.as_turn(deed))
                 case ToolEnded():
+                    program.begin_tool(deed.name, deed.call_id, {})
                     program.end_tool(self.as_call(deed))
                 case ProgramEnded():
                     ended = self._start_s + deed.ended_s

@@ -24,6 +24,7 @@ from agentrt_engine.wire.info import INFO_PATH, EngineInfo
 
 URL = "http://scripted.invalid"
 MODEL = "scripted"
+_EVENTS = "text/event-stream"
 
 _INFO = EngineInfo(
     version="0",
@@ -158,6 +159,9 @@ class ScriptedModel:
             raise httpx2.RemoteProtocolError("the scripted engine went away", request=request)
         if step.status != httpx2.codes.OK:
             return _error(step.status, step.text)
+        if body.get("stream"):
+            events = b"".join(step.events(asked.messages, model=MODEL))
+            return httpx2.Response(200, headers={"content-type": _EVENTS}, content=events)
         meta = bool(body.get("return_meta_info"))
         return _ok(step.completion(asked.messages, model=MODEL, meta=meta))
 

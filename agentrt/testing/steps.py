@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pydantic_core
+
+_RESPONSE_ID = "response-1"
+
+#: Characters of a piece of a reply that is streamed.
+_PIECE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +56,6 @@ class Step:
             messages: of the request.
             meta: the request asks for what the engine says of itself.
         """
-        characters = sum(len(message["content"] or "") for message in messages)
-        cached, reasoning = self.cached_tokens, self.reasoning_tokens
         choice: dict[str, Any] = {
             "index": 0,
             "message": {"role": "assistant", "content": self.text},
@@ -61,20 +65,44 @@ class Step:
             queue = {} if self.queue_s is None else {"queue_time": self.queue_s}
             choice["meta_info"] = {"id": "scripted", **queue}
         return {
-            "id": "response-1",
+            "id": _RESPONSE_ID,
             "object": "chat.completion",
             "model": model,
             "choices": [choice],
-            "usage": {
-                "prompt_tokens": characters if self.input_tokens is None else self.input_tokens,
-                "completion_tokens": (
-                    len(self.text) if self.output_tokens is None else self.output_tokens
-                ),
-                "prompt_tokens_details": None if cached is None else {"cached_tokens": cached},
-                "completion_tokens_details": (
-                    None if reasoning is None else {"reasoning_tokens": reasoning}
-                ),
-            },
+            "usage": self._usage(messages),
+        }
+
+    def events(self, messages: list[dict[str, Any]], *, model: str) -> Iterator[bytes]:
+        """The same answer, streamed: server-sent events with a few characters each.
+
+        Args:
+            messages: of the request.
+        """
+        pieces = [self.text[at : at + _PIECE] for at in range(0, len(self.text), _PIECE)]
+        deltas: list[dict[str, Any]] = [
+            {"role": "assistant", "content": ""},
+            *({"content": piece} for piece in pieces),
+        ]
+        choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+        choices.append({"index": 0, "delta": {}, "finish_reason": self.finish_reason})
+        chunk = {"id": _RESPONSE_ID, "object": "chat.completion.chunk", "model": model}
+        for choice in choices:
+            yield _event(json.dumps(chunk | {"choices": [choice], "usage": None}))
+        yield _event(json.dumps(chunk | {"choices": [], "usage": self._usage(messages)}))
+        yield _event("[DONE]")
+
+    def _usage(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
+        characters = sum(len(message["content"] or "") for message in messages)
+        cached, reasoning = self.cached_tokens, self.reasoning_tokens
+        return {
+            "prompt_tokens": characters if self.input_tokens is None else self.input_tokens,
+            "completion_tokens": (
+                len(self.text) if self.output_tokens is None else self.output_tokens
+            ),
+            "prompt_tokens_details": None if cached is None else {"cached_tokens": cached},
+            "completion_tokens_details": (
+                None if reasoning is None else {"reasoning_tokens": reasoning}
+            ),
         }
 
 
@@ -110,3 +138,7 @@ def dies() -> Step:
 
 def _json(value: dict[str, Any]) -> str:
     return json.dumps(pydantic_core.to_jsonable_python(value))
+
+
+def _event(data: str) -> bytes:
+    return f"data: {data}\n\n".encode()

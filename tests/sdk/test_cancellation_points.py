@@ -130,7 +130,13 @@ class _Engine(EngineClient):
         return Endpoint("http://127.0.0.1:9", "model", INFO)
 
     async def chat(
-        self, request: ChatRequest, *, endpoint: Endpoint, tag: ProgramTag, request_id: str
+        self,
+        request: ChatRequest,
+        *,
+        endpoint: Endpoint,
+        tag: ProgramTag,
+        request_id: str,
+        heard: Callable[[str], None] | None = None,
     ) -> ChatReply:
         await anyio.lowlevel.checkpoint()
         await anyio.sleep(0.001)

@@ -231,7 +231,7 @@ def test_two_loops_at_once_are_refused() -> None:
             with pytest.raises(RuntimeError, match="one history"):
                 await ctx.loop("two")
 
-    with ScriptedEngine([says("1", delay_s=0.1)]) as engine:
+    with ScriptedEngine([says("1", delay_s=1)]) as engine:
         run(engine, hasty)
 
 

@@ -72,6 +72,12 @@ async def waiter(ctx: Context) -> str:
     return await ctx.loop("go")
 
 
+@agent
+async def talker(ctx: Context) -> str:
+    """You talk."""
+    return await ctx.say("Hi")
+
+
 @agent(budget=Budget(turns=2))
 async def chief(ctx: Context) -> str:
     """You delegate."""
@@ -108,6 +114,8 @@ async def scenario(runtime: Runtime) -> None:
             await runtime.run(chief)
         with pytest.raises(ModelRequestFailed):
             await runtime.run(worker)
+        async with runtime.start(talker) as running:
+            assert [event async for event in running.events()]
     with pytest.raises(EngineLost), runtime.workflow("lost"):
         await runtime.run(worker)
 
@@ -124,6 +132,7 @@ def run(*, capture: bool) -> Exported:
         [call("endless")],
         [says("one"), says("two")],
         [says("too long", status=400)],
+        [says("Hello")],
         [dies()],
     ]
     with ScriptedEngine(scripts, info=INFO, terms=TERMS) as engine, exported() as found:

@@ -47,9 +47,12 @@ def test_it_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with ScriptedEngine([buys, thanks, buys, thanks]) as engine:
         orders = anyio.run(user_program.main, engine.url, tmp_path / "run")
     assert orders == [order]
-    lines = capsys.readouterr().out.splitlines()
+    told = capsys.readouterr().out
+    assert "[shop#2, turn 1] Thanks. (7 tokens)\n" in told
+    assert "price {'item': 'tea'} … finished\n" in told
+    assert told.index("[buyer#2] pending\n") < told.index("[buyer#2] finished\n")
     assert (
-        lines
+        told.splitlines()[-4:]
         == [
             "shop: 1 turns, 1 of 1 calls, done: True",
             "buyer: 2 turns, 1 of 1 calls, done: True",

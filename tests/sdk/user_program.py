@@ -18,18 +18,27 @@ from agentrt import (
     Context,
     Durability,
     EngineSettings,
+    Event,
+    EventStream,
     IdempotencyKey,
     Journal,
     Program,
+    ProgramBegan,
+    ProgramEnded,
     ProgramResult,
     ProgramState,
     Retry,
     Running,
     Runtime,
+    TextDelta,
     Tool,
+    ToolBegan,
     ToolCall,
+    ToolEnded,
     ToolOutcome,
     Turn,
+    TurnBegan,
+    TurnEnded,
     __version__,
     agent,
     connect,
@@ -92,11 +101,36 @@ def summary(program: Program) -> str:
     return f"{program.agent}: {len(turns)} turns, {good} of {len(calls)} calls, done: {done}"
 
 
+def told(event: Event) -> str:
+    """What happened, as people would be shown it."""
+    match event:
+        case TextDelta(answer=answer):
+            return answer
+        case TurnBegan(program=program):
+            return f"[{program.label}, turn {program.turn}] "
+        case TurnEnded(turn=turn):
+            return f" ({turn.output_tokens} tokens)\n"
+        case ToolBegan(name=name, arguments=arguments):
+            return f"{name} {dict(arguments)} … "
+        case ToolEnded(call=call):
+            return f"{call.outcome}\n"
+        case ProgramBegan(program=program) | ProgramEnded(program=program):
+            return f"[{program.label}] {program.state}\n"
+    return ""
+
+
+async def show(events: EventStream) -> None:
+    """Print what happens as it happens."""
+    async for event in events:
+        print(told(event), end="", flush=True)  # noqa: T201 - what users do
+
+
 async def sell(runtime: Runtime, wishes: list[str]) -> list[Order]:
     """Run the shop and wait for it, then again beside other code."""
     result = await runtime.run(SHOP, wishes)
     assert_type(result, ProgramResult[list[Order]])
     async with runtime.start(shop, wishes=wishes) as running:
+        await show(running.events())
         again = await running
     assert_type(again, list[Order])
     for program in runtime.programs:

@@ -22,7 +22,7 @@ import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from agentrt.testing.script import Script
@@ -159,6 +159,9 @@ class ScriptedEngine:
             self._die()
         if step.status != 200:
             return _error(step.status, step.text)
+        if body.get("stream"):
+            events = step.events(body["messages"], model=MODEL)
+            return StreamingResponse(events, media_type="text/event-stream")
         meta = bool(body.get("return_meta_info"))
         return JSONResponse(step.completion(body["messages"], model=MODEL, meta=meta))
 

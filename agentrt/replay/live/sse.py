@@ -1,4 +1,4 @@
-"""Server-sent events, as engines stream their answers."""
+"""The events of an answer that an engine may refuse."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 import httpx2
 
 from agentrt.replay.live.wire import RequestFailed
+from agentrt.sse import event_data
 from agentrt.text import excerpt
-
-_DONE = "[DONE]"
 
 
 async def events(response: httpx2.Response) -> AsyncIterator[str]:
-    """The data of each event, to the end of the answer; without the end mark of OpenAI.
+    """The data of each event, to the end of the answer.
 
     Raises:
         RequestFailed: the engine refused the request.
@@ -21,6 +20,5 @@ async def events(response: httpx2.Response) -> AsyncIterator[str]:
     if response.status_code != httpx2.codes.OK:
         await response.aread()
         raise RequestFailed(f"HTTP {response.status_code}: {excerpt(response.text, 300)}")
-    async for line in response.aiter_lines():
-        if line.startswith("data:") and (data := line[5:].strip()) != _DONE:
-            yield data
+    async for data in event_data(response):
+        yield data
