@@ -83,7 +83,9 @@ class Step:
             {"role": "assistant", "content": ""},
             *({"content": piece} for piece in pieces),
         ]
-        choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+        choices: list[dict[str, Any]] = [
+            {"index": 0, "delta": delta, "finish_reason": None} for delta in deltas
+        ]
         choices.append({"index": 0, "delta": {}, "finish_reason": self.finish_reason})
         chunk = {"id": _RESPONSE_ID, "object": "chat.completion.chunk", "model": model}
         for choice in choices:

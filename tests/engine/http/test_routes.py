@@ -198,7 +198,7 @@ def test_what_all_taught_the_engine_is_the_operators(
 
 
 def test_a_client_that_hangs_up_in_its_body_is_no_error_of_the_server() -> None:
-    messages = [
+    messages: list[Message] = [
         {"type": "http.request", "body": b"{", "more_body": True},
         {"type": "http.disconnect"},
     ]
