@@ -57,6 +57,7 @@ CALLED = {
     f"{_CACHE}.checkpoint_into_tree": ["self", "req", "up_to"],
     f"{_CACHE}.on_release": ["self", "req", "checkpointed"],
     f"{_CACHE}.claim_kv_row": ["self", "req"],
+    f"{_BATCH}.is_empty": ["self"],
     f"{_CACHE}.evict_for_alloc": ["self", "params"],
     f"{_CACHE}.reset": ["self"],
     f"{_CACHE}.sanity_check": ["self"],

@@ -135,7 +135,7 @@ class SchedulerLoop:
         rounds = self.programs.rounds
         rounds.sort(self.queue, lambda request: request.turn)
         self._check_order()
-        rounds.open(lambda: [request.turn for request in self.queue])
+        rounds.open(lambda: [request.turn for request in self.queue], nothing_runs=not self.running)
         started = []
         for request in list(self.queue):
             gate = rounds.gate(request.turn)

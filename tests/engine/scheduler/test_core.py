@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from agentrt_engine.policy import live_policy_names
 from agentrt_engine.sglang.scheduler import room
 from agentrt_engine.sglang.scheduler.programs import End
+from agentrt_engine.sglang.scheduler.rounds import PATIENCE_S
 from agentrt_engine.sglang.scheduler.state import Limits
 from agentrt_engine.wire.control import OwnedHint
 from agentrt_engine.wire.hints import Hint, HintKind
@@ -139,6 +140,24 @@ def test_two_ranks_that_are_told_the_same_decide_the_same(policy: str) -> None:
 @pytest.fixture(params=POLICIES)
 def loop(request: pytest.FixtureRequest) -> Iterator[SchedulerLoop]:
     yield SchedulerLoop(request.param, CAPACITY)
+
+
+def test_a_mistake_in_the_books_stops_nobody() -> None:
+    """A turn that left the engine without a word would else count as running for ever."""
+    loop = SchedulerLoop("static-cap:programs=1", 1_000)
+    lost = loop.ask(ProgramTag("lost"), list(range(50)), 500)
+    loop.step()
+    assert loop.running == [lost]
+    loop.running.clear()
+    loop._unlock(lost)
+    loop.ask(ProgramTag("other"), list(range(100, 150)), 5)
+    loop.check = lambda: None  # type: ignore[method-assign]  # the books are wrong
+    for _ in range(int(PATIENCE_S / 0.05) - 5):
+        loop.step(0.05)
+    assert loop.queue
+    for _ in range(30):
+        loop.step(0.05)
+    assert not loop.queue and not loop.running
 
 
 def test_a_client_that_never_comes_back_stops_nobody(loop: SchedulerLoop) -> None:

@@ -54,7 +54,7 @@ class ProgramScheduler:
         """The time of rank 0, seconds, before anything else in a scheduler step."""
         state = self.state
         if not state.started_s:
-            state.started_s = state.now = state.idle_since_s = now
+            state.started_s = state.now = now
         self.meter.ticked(now)
         self.lifecycle.advance(now)
         if self.meter.untold_s > TELL_S:  # rounds do it too, but without a queue there are none

@@ -42,6 +42,7 @@ class SchedulerHooks:
     programs: ProgramScheduler
     alone: bool
     blocking: bool
+    _nothing_runs = False
 
     def register(self) -> None:
         """Hook the scheduler of this process, should it become one."""
@@ -109,6 +110,7 @@ class SchedulerHooks:
             return NextBatchPlan(batch_to_run=None, running_batch=running_batch)
         if not self.programs.policy.order_only:
             running_batch.batch_is_full = False  # the policy may see room where SGLang saw none
+        self._nothing_runs = running_batch.is_empty() and scheduler.chunked_req is None
         with self.programs.room.prefilling():
             return original(scheduler, running_batch)
 
@@ -126,7 +128,10 @@ class SchedulerHooks:
         if policy.needs_hits:
             _match(waiting_queue, schedule_policy.tree_cache)
         programs.rounds.sort(waiting_queue, turn_of)
-        programs.rounds.open(lambda: filter(None, map(turn_of, waiting_queue)))
+        programs.rounds.open(
+            lambda: filter(None, map(turn_of, waiting_queue)),
+            nothing_runs=self._nothing_runs,
+        )
 
     def _retraction_order(self, order: list[int], reqs: list[Any]) -> list[int]:
         """Which requests stay in a batch that is out of memory; the last one leaves first."""

@@ -247,8 +247,6 @@ class Lifecycle:
         live_turn.running = False
         self._meter.left(live_turn)
         state.changed = True
-        if not state.in_batch:
-            state.idle_since_s = state.now
 
 
 def _silent(state: State, until_s: float) -> list[Live]:

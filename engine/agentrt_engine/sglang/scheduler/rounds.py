@@ -18,7 +18,7 @@ RECHECK_S = 0.25
 IDLE_RECHECK_S = 0.02
 
 #: If nothing has run for this long the first turn starts whatever the policy says. No lease and no
-#: gate can then stop an engine for good.
+#: gate can then stop an engine for good, nor a mistake in the books about what runs.
 PATIENCE_S = 5.0
 
 #: The rank of a request that belongs to no program: a health check.
@@ -39,6 +39,8 @@ class Rounds:
         self._started = False
         self._refused = math.inf
         self._ranks_version = 0
+        # When turns began to wait although nothing runs.
+        self._idle_since_s = math.inf
 
     def due(self) -> bool:
         """Whether it is time to look at the queue."""
@@ -72,9 +74,17 @@ class Rounds:
         for request in reversed(added):
             insort(queue, request, key=rank)
 
-    def open(self, order: Callable[[], Iterable[LiveTurn]]) -> None:
-        """A round begins with the queue in this order."""
+    def open(self, order: Callable[[], Iterable[LiveTurn]], *, nothing_runs: bool) -> None:
+        """A round begins with the queue in this order.
+
+        Args:
+            nothing_runs: as the engine itself sees it, not as it was told here.
+        """
         state = self._state
+        if not nothing_runs:
+            self._idle_since_s = math.inf
+        elif self._idle_since_s > state.now:
+            self._idle_since_s = state.now
         state.changed = self._started = False
         pause = RECHECK_S if state.in_batch else IDLE_RECHECK_S
         self._next_s = state.now + min(pause, state.policy.recheck_s or pause)
@@ -87,9 +97,7 @@ class Rounds:
     @property
     def forced(self) -> bool:
         """Whether a turn must start because nothing has run for too long."""
-        state = self._state
-        waited_s = state.now - state.idle_since_s
-        return not state.in_batch and not self._started and waited_s > PATIENCE_S
+        return not self._started and self._state.now - self._idle_since_s > PATIENCE_S
 
     def gate(self, live_turn: LiveTurn) -> Gate:
         """Whether a waiting turn may start, memory permitting."""
@@ -119,6 +127,7 @@ class Rounds:
     def started(self) -> None:
         """A turn of this round started."""
         self._started = True
+        self._idle_since_s = math.inf
 
     def blocked(self) -> bool:
         """A turn did not fit; whether another one may be tried instead."""

@@ -47,7 +47,6 @@ class State:
         now: time of rank 0, seconds; moves only between scheduler steps.
         running, queued: the turns in the batch, those that wait.
         changed: something happened that may let a waiting turn start.
-        idle_since_s: since when nothing runs.
         ranks_version: grows when ranks that are fixed otherwise may be others.
     """
 
@@ -64,7 +63,6 @@ class State:
         self.in_batch: dict[Turn, LiveTurn] = {}
         self.queued: dict[LiveTurn, None] = {}
         self.changed = False
-        self.idle_since_s = 0.0
         self.totals = Totals()
         self._capacity = capacity_tokens
         self._costs = costs
