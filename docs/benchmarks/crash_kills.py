@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -141,7 +141,7 @@ def _one_run(
         journals = state.glob(f"runs/*/{FILE_NAME}")
         known = {key: model.asked[key] for path in journals for key in recorded(path.parent)}
         life_s = rng.uniform(*LIFE_S) if found.kills < most else None
-        code, said = _command(resume if known else begin, folder, state, life_s)
+        code, said = run_command(resume if known else begin, folder, state, life_s)
         for key, times in known.items():
             if model.asked[key] != times:
                 found.defects.append(f"{key} was asked again")
@@ -158,10 +158,21 @@ def _one_run(
     found.unknown += unknown
 
 
-def _command(
-    arguments: list[str], folder: Path, state: Path, life_s: float | None
+def run_command(
+    arguments: list[str],
+    folder: Path,
+    state: Path,
+    life_s: float | None = None,
+    before_kill: Callable[[], None] = lambda: None,
 ) -> tuple[int, str]:
-    """Run a command, to its end or for a while; its exit code and what it said."""
+    """Run a command; its exit code and what it said.
+
+    Args:
+        arguments: of agentrt.
+        folder: where it runs; state: where it keeps its journals.
+        life_s: it is killed then; None: never.
+        before_kill: called at the last moment.
+    """
     process = subprocess.Popen(
         [AGENTRT, *arguments],
         cwd=folder,
@@ -174,6 +185,7 @@ def _command(
     try:
         said, _ = process.communicate(timeout=life_s or PATIENCE_S)
     except subprocess.TimeoutExpired:
+        before_kill()
         process.kill()
         said, _ = process.communicate()
     return process.returncode, said

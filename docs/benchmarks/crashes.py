@@ -3,7 +3,8 @@
     .venv/bin/python docs/benchmarks/crashes.py --json crashes.json
 
 First at points that are enumerated, in one process (`crash_points`), then by `kill -9` of real
-commands at random times (`crash_kills`); and what an event of the journal costs.
+commands at random times (`crash_kills`), also of some that use a real engine (`crash_engine`); and
+what an event of the journal costs.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from cpu_attention import machine
+from crash_engine import kill_on_engine
 from crash_kills import kill_and_resume
 from crash_points import crash_everywhere
 from cyclopts import run
@@ -32,19 +35,34 @@ EVENTS = 1_000
 REPLY = 600
 
 
-def main(*, points: int = 10_000, kills: int = 100, seed: int = 1, json: Path | None = None) -> int:
+def main(
+    *,
+    points: int = 10_000,
+    kills: int = 100,
+    engine_kills: int = 40,
+    seed: int = 1,
+    json: Path | None = None,
+) -> int:
     """Crash, resume, check, print.
 
     Args:
-        points: crashes at enumerated points; kills: of real commands.
+        points: crashes at enumerated points; kills: of real commands; engine_kills: of real
+            commands on a real engine.
         seed: of workloads and times.
         json: file for the figures.
     """
     console = Console(width=100)
     report: dict[str, Any] = {"machine": machine(), "seed": seed}
-    for name, crash in (("points", crash_everywhere), ("kills", kill_and_resume)):
+    parts: list[tuple[str, Callable[[int, int], Any], int]] = [
+        ("points", crash_everywhere, points),
+        ("kills", kill_and_resume, kills),
+        ("engine_kills", kill_on_engine, engine_kills),
+    ]
+    for name, crash, most in parts:
+        if not most:
+            continue
         began = time.monotonic()
-        found = asdict(crash(points if name == "points" else kills, seed))
+        found = asdict(crash(most, seed))
         report[name] = found | {"seconds": round(time.monotonic() - began, 1)}
         defects = found.pop("defects")
         console.print(
@@ -60,7 +78,7 @@ def main(*, points: int = 10_000, kills: int = 100, seed: int = 1, json: Path | 
         )
     if json is not None:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    return 1 if report["points"]["defects"] or report["kills"]["defects"] else 0
+    return int(any(report[name]["defects"] for name, _crash, most in parts if most))
 
 
 def event_ms(durability: Durability) -> dict[str, float]:

@@ -20,6 +20,7 @@ from agentrt_engine.sglang.flag import (
     API_KEY_VARIABLE,
     CACHE_BACKEND,
     FLAG_VARIABLE,
+    IDLE_S,
     OWNED_VARIABLE,
 )
 from agentrt_engine.sglang.options import DType, EngineOptions, engine_options
@@ -55,6 +56,7 @@ def engine(
     dtype: DType = DType.AUTO,
     max_running: int = 16,
     api_keys: Sequence[str] = (),
+    idle_s: float = IDLE_S,
     options: Sequence[str] = (),
     without: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
@@ -65,6 +67,7 @@ def engine(
     Args:
         policy: None: stock SGLang, with our attention backend.
         kv_tokens: KV memory.
+        idle_s: a program that pauses for longer has ended.
         options: further arguments of SGLang; without: flags that are usual and left out.
         environment: further variables.
         main: arguments of Python that start it.
@@ -79,6 +82,7 @@ def engine(
         dtype=dtype,
         max_running=max_running,
         api_keys=api_keys,
+        idle_s=idle_s,
     )
     arguments = [*_arguments(chosen, policy is None), *options]
     arguments = [argument for argument in arguments if argument not in without]
