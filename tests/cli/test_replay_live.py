@@ -18,8 +18,8 @@ from agentrt.cli.main import run
 from agentrt.replay.live.outputs import first_difference, read_outputs
 from tests.replay.trace_files import program, turn
 from tests.replay.workloads import agents, written
-from tests.support.http_server import HttpServer
 from tests.support.live_server import LiveServer
+from tests.support.loopback_app import served as serving
 from tests.support.processes import wait_until
 from tests.support.scripted_engine import INFO
 
@@ -46,8 +46,7 @@ def other() -> Iterator[LiveServer]:
 
 
 def served(engine: LiveServer) -> Iterator[LiveServer]:
-    with HttpServer(engine.app()) as http:
-        engine.url = http.url
+    with serving(engine.app()) as engine.url:
         yield engine
 
 

@@ -8,19 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 
 @contextmanager
-def served(app: Starlette) -> Iterator[str]:
+def served(app: ASGIApp) -> Iterator[str]:
     """Gives the URL."""
     config = uvicorn.Config(
         app,
         http="h11",
         ws="none",
-        lifespan="off",
+        lifespan="auto",
         loop="asyncio",
         log_config=None,
+        log_level="critical",
         access_log=False,
         timeout_graceful_shutdown=1,
     )

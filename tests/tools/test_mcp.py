@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ import anyio
 import pytest
 from mcp.server import MCPServer
 from pydantic import BaseModel
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from agentrt import Context, Tool, ToolOutcome, agent
 from agentrt.errors import DefinitionError
 from agentrt.testing import ScriptedModel, Step, answer, call
 from agentrt_tools.mcp import McpServerUnusable, mcp_tools
+from tests.support.loopback_app import served
 from tests.tools import mcp_server
 from tests.tools.test_command import wait_until_gone
 
@@ -61,13 +64,31 @@ def tools_of(server: Any = mcp_server.server, **options: Any) -> dict[str, Tool]
     return {tool.name: tool for tool in anyio.run(main)}
 
 
-@pytest.mark.parametrize("server", [COMMAND, mcp_server.server], ids=["stdio", "in process"])
-def test_a_model_calls_tools_of_a_server(server: Any) -> None:
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Where the same server listens to whoever knows the key."""
+    app = mcp_server.server.streamable_http_app()
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and dict(scope["headers"]).get(b"x-key") != b"sesame":
+            await Response(status_code=401)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    with served(guarded) as address:
+        yield f"{address}/mcp"
+
+
+@pytest.mark.parametrize("way", ["stdio", "in process", "http"])
+def test_a_model_calls_tools_of_a_server(way: str, url: str) -> None:
+    server = {"stdio": COMMAND, "in process": mcp_server.server, "http": url}[way]
+    options = {"headers": {"X-Key": "sesame"}} if way == "http" else {}
     shown, outcomes, model = use(
         call("add", a=2, b=3),
         call("move", to={"x": 7}, names=["a", "b"]),
         call("draw"),
         server=server,
+        **options,
     )
     assert shown[0] == "5"
     assert '"x": 7' in shown[1] and '"names": 2' in shown[1]
@@ -141,6 +162,18 @@ def test_a_call_that_is_ended_ends_at_the_server(tmp_path: Path, options: dict[s
 def test_a_server_that_cannot_be_used(server: Any, said: str) -> None:
     with pytest.raises(McpServerUnusable, match=said):
         tools_of(server)
+
+
+def test_a_server_that_wants_a_key(url: str) -> None:
+    with pytest.raises(McpServerUnusable, match=f"the MCP server {url} cannot be used"):
+        tools_of(url)
+
+
+def test_headers_are_for_urls_and_variables_for_commands() -> None:
+    with pytest.raises(DefinitionError, match="expected a URL as the server"):
+        tools_of(COMMAND, headers={"X-Key": "sesame"})
+    with pytest.raises(DefinitionError, match="expected a command as the server"):
+        tools_of("http://127.0.0.1:9/mcp", env={"A": "b"})
 
 
 def test_no_command_is_refused() -> None:

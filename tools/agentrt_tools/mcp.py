@@ -18,10 +18,12 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import anyio
+import httpx2
 
 try:
     from jsonschema import Draft202012Validator
     from mcp import Client, MCPError, StdioServerParameters
+    from mcp.client.streamable_http import streamable_http_client
     from mcp.server import MCPServer
     from mcp_types import CallToolResult, TextContent
     from mcp_types import Tool as ServerTool
@@ -46,6 +48,10 @@ _UNUSABLE = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME = 64
 
 
+#: A server may be silent for long in a stream that it holds open.
+_HTTP_TIMEOUT = httpx2.Timeout(30.0, read=300.0)
+
+
 class McpServerUnusable(AgentrtError):
     """An MCP server cannot be reached, or does not speak the protocol."""
 
@@ -59,6 +65,7 @@ async def mcp_tools(
     server: str | Sequence[str] | MCPServer,
     *,
     env: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
     only: Sequence[str] | None = None,
     prefix: str = "",
     timeout: float | None = DEFAULT_TIMEOUT_S,
@@ -72,6 +79,7 @@ async def mcp_tools(
         server: a URL (streamable HTTP), a command that is started and talked to over its standard
             input and output, or a server of this process.
         env: further variables of the command.
+        headers: of every request to a URL, for a key.
         only: names of the tools that are wanted; all by default.
         prefix: put before the names, where tools of several servers would be called alike.
         timeout: seconds for a call.
@@ -79,16 +87,10 @@ async def mcp_tools(
 
     Raises:
         McpServerUnusable: it cannot be started or reached, or does not answer.
-        DefinitionError: it lacks a tool of `only`, or one has arguments without a bounded form.
+        DefinitionError: `env` goes with a command and `headers` with a URL; or the server lacks a
+            tool of `only`, or one has arguments without a bounded form.
     """
-    name = server if isinstance(server, str) else type(server).__name__
-    target: Any = server
-    if not isinstance(server, str | MCPServer):
-        name = " ".join(server)
-        if not server:
-            raise DefinitionError("mcp_tools([]): expected a command")
-        command, *arguments = server
-        target = StdioServerParameters(command=command, args=arguments, env=dict(env or {}))
+    name, target = _target(server, env, headers)
     client = Client(target)
     # Around the whole block, because the client leaves scopes of its own open in it.
     with anyio.move_on_after(start_timeout) as start:
@@ -110,6 +112,38 @@ async def mcp_tools(
             await client.__aexit__(None, None, None)
     if start.cancelled_caught:
         raise _unusable(name, f"it gave no answer within {start_timeout:g} s")
+
+
+def _target(
+    server: str | Sequence[str] | MCPServer,
+    env: Mapping[str, str] | None,
+    headers: Mapping[str, str] | None,
+) -> tuple[str, Any]:
+    """The server for messages, and for the client."""
+    is_url, is_command = isinstance(server, str), not isinstance(server, str | MCPServer)
+    if headers and not is_url:
+        raise DefinitionError("mcp_tools(headers=…): expected a URL as the server")
+    if env and not is_command:
+        raise DefinitionError("mcp_tools(env=…): expected a command as the server")
+    if isinstance(server, str):
+        return server, _with_headers(server, headers) if headers else server
+    if isinstance(server, MCPServer):
+        return type(server).__name__, server
+    if not server:
+        raise DefinitionError("mcp_tools([]): expected a command")
+    command, *arguments = server
+    parameters = StdioServerParameters(command=command, args=arguments, env=dict(env or {}))
+    return " ".join(server), parameters
+
+
+@asynccontextmanager
+async def _with_headers(url: str, headers: Mapping[str, str]) -> AsyncIterator[Any]:
+    """The usual transport, over a connection with headers of its own."""
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=_HTTP_TIMEOUT) as http,
+        streamable_http_client(url, http_client=http) as streams,
+    ):
+        yield streams
 
 
 async def _list(client: Client) -> list[ServerTool]:
