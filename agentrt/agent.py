@@ -38,6 +38,7 @@ class Agent(Generic[P, R_co]):
         instructions: system prompt, the docstring of the function.
         function: the function itself; its first argument is the `Context` of the run.
         tools: what the model may call.
+        adapter: name of the LoRA adapter, over the engine's model, that answers; None: that itself.
         budget: what a program may use in all.
         max_turns: model requests per `Context.loop`.
         max_tokens: generated tokens per model request.
@@ -53,6 +54,7 @@ class Agent(Generic[P, R_co]):
     instructions: str
     function: AgentFunction[P, R_co]
     tools: tuple[Tool, ...]
+    adapter: str | None
     budget: Budget
     max_turns: int
     max_tokens: int
@@ -124,6 +126,7 @@ def agent(function: AgentFunction[P, R], /) -> Agent[P, R]: ...
 def agent(
     *,
     tools: Sequence[Tool] = (),
+    adapter: str | None = None,
     budget: Budget = NO_BUDGET,
     max_turns: int = DEFAULT_MAX_TURNS,
     max_tokens: int = DEFAULT_MAX_TOKENS,
@@ -138,6 +141,7 @@ def agent(
     /,
     *,
     tools: Sequence[Tool] = (),
+    adapter: str | None = None,
     budget: Budget = NO_BUDGET,
     max_turns: int = DEFAULT_MAX_TURNS,
     max_tokens: int = DEFAULT_MAX_TOKENS,
@@ -168,6 +172,8 @@ def agent(
                 hint=f"write async def {function.__name__}(ctx: Context, …)",
             )
         _check_limits(where, max_turns=max_turns, max_tokens=max_tokens, answer_limit=answer_limit)
+        if adapter is not None and not adapter.strip():
+            raise DefinitionError(f"{where}: adapter={adapter!r}; expected the name of an adapter")
         check_tools(where, tools)
         answer: type[Any] = signature.answer
         return Agent(
@@ -175,6 +181,7 @@ def agent(
             instructions=inspect.cleandoc(function.__doc__),
             function=function,
             tools=tuple(tools),
+            adapter=adapter,
             budget=budget,
             max_turns=max_turns,
             max_tokens=max_tokens,

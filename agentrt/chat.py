@@ -21,6 +21,7 @@ class ChatRequest:
         response_format: constraint on the reply, in OpenAI's form; None for free text.
         temperature: of sampling; None leaves it to the engine.
         seed: of sampling; None leaves it to the engine.
+        adapter: over the model; None: the model itself.
     """
 
     messages: list[Message]
@@ -29,6 +30,7 @@ class ChatRequest:
     response_format: dict[str, Any] | None = None
     temperature: float | None = None
     seed: int | None = None
+    adapter: str | None = None
 
     def body(self, model: str) -> dict[str, Any]:
         """JSON body of `POST /v1/chat/completions`; fields left to the engine are left out."""

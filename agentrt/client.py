@@ -143,7 +143,7 @@ class EngineClient:
             EngineLost: the connection failed or nothing came within the request timeout.
             ModelRequestFailed: the engine refused, or its answer was not understood.
         """
-        body = request.body(endpoint.model)
+        body = request.body(endpoint.model_of(request.adapter))
         if endpoint.info is not None:
             body["custom_params"] = tag.custom_params()
             if request.response_format is not None:

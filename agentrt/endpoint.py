@@ -27,6 +27,15 @@ class Endpoint:
         """Value of `gen_ai.provider.name`: the engine, or the API flavour if it is unknown."""
         return "openai" if self.info is None else "sglang"
 
+    def model_of(self, adapter: str | None) -> str:
+        """Name for requests to the model under an adapter.
+
+        SGLang knows adapters by `model:adapter`, others serve each under a name of its own.
+        """
+        if adapter is None:
+            return self.model
+        return adapter if self.info is None else f"{self.model}:{adapter}"
+
     def metadata(self) -> dict[str, Any]:
         """Entries for the header of a trace."""
         info = {} if self.info is None else self.info.to_builtins()

@@ -140,7 +140,7 @@ def _request(program: Program, endpoint: Endpoint) -> dict[str, AttributeValue]:
     return {
         telemetry.OPERATION_NAME: telemetry.CHAT,
         telemetry.PROVIDER_NAME: endpoint.provider,
-        telemetry.REQUEST_MODEL: endpoint.model,
+        telemetry.REQUEST_MODEL: endpoint.model_of(program.adapter),
         telemetry.AGENT_NAME: program.agent,
     }
 

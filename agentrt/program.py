@@ -121,6 +121,7 @@ class Program:
         program_id: unique, 32 hexadecimal digits.
         agent: name of the agent.
         copy: 1 for the first program of this agent in its runtime, 2 for the next, …
+        adapter: over the engine's model; None: the model itself.
         parent: the program that started it, if one did.
         children: programs that it started, in order.
         prefix: what its prompts begin with and others' do too, name and tokens; of a fork.
@@ -138,6 +139,7 @@ class Program:
     program_id: str
     agent: str
     copy: int
+    adapter: str | None = None
     parent: Program | None = field(default=None, repr=False, compare=False)
     children: list[Program] = field(default_factory=list, repr=False, compare=False)
     prefix: tuple[str, int] | None = None
@@ -150,7 +152,8 @@ class Program:
     early_calls: list[ToolCall] = field(default_factory=list)
     output: Any = None
     error: str = ""
-    _readers: WeakSet[EventStream] = field(default_factory=WeakSet, repr=False, compare=False)
+    # None as long as there are none, so that a record can be copied and pickled.
+    _readers: WeakSet[EventStream] | None = field(default=None, repr=False, compare=False)
 
     @property
     def label(self) -> str:
@@ -160,7 +163,9 @@ class Program:
     def events(self) -> EventStream:
         """What happens to it and to the programs that it starts, from now on."""
         stream = EventStream(self)
-        self._readers.add(stream)
+        if not self.state.ended:
+            self._readers = self._readers or WeakSet()
+            self._readers.add(stream)
         return stream
 
     @property
@@ -171,7 +176,7 @@ class Program:
     def emit(self, event: Event) -> None:
         """Tell an event to whoever reads those of the program or of one that it is part of."""
         for program in self._lineage():
-            for reader in program._readers:
+            for reader in program._readers or ():
                 reader.add(event)
 
     def _lineage(self) -> Iterator[Program]:
@@ -215,6 +220,7 @@ class Program:
         self.output = output
         self.error = error
         self.emit(ProgramEnded(self))
+        self._readers = None
 
     @property
     def tool_calls(self) -> list[ToolCall]:
@@ -263,6 +269,7 @@ class Program:
             # One that was resumed began before its trace did.
             arrival_s=None if self.started is None else max(0.0, self.started - start),
             parent_id=self.parent.program_id if self.parent else None,
+            adapter=self.adapter,
             prefix_id=self.prefix[0] if self.prefix else None,
             prefix_tokens=self.prefix[1] if self.prefix else None,
             turns=_turn_records(self.turns, self.children),

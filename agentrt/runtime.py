@@ -210,15 +210,16 @@ class Runtime:
     ) -> ProgramJournal:
         """Where a program that is about to begin is recorded, or was before."""
         if self._journal is None:
-            return ProgramJournal(uuid4().hex)
+            return ProgramJournal(uuid4().hex, adapter=agent.adapter)
         parent_id = None if parent is None else parent.program_id
-        return self._journal.program(agent.name, parent_id, (args, kwargs))
+        return self._journal.program(agent.name, parent_id, (args, kwargs), agent.adapter)
 
     def _begin(self, agent: str, parent: Program | None, journal: ProgramJournal) -> Program:
         program = Program(
             program_id=journal.program_id,
             agent=agent,
             copy=1 + sum(other.agent == agent for other in self.programs),
+            adapter=journal.adapter,
             parent=parent,
         )
         if parent is not None:

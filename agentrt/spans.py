@@ -115,14 +115,14 @@ class Spans:
 
         def ended(agent: Operation, seconds: float) -> None:
             agent.learned({telemetry.PROGRAM_STATE: program.state.value})
-            self._metrics.agent(program, self._endpoint.model, seconds, agent.error_type)
+            self._metrics.agent(program, model, seconds, agent.error_type)
 
-        content = self._content
+        content, model = self._content, self._endpoint.model_of(program.adapter)
         # One that was resumed began before its runtime.
         arrival = max(0.0, (program.started or 0.0) - self._opened)
         attributes: Attributes = _identity(program) | {
             telemetry.PROVIDER_NAME: self._endpoint.provider,
-            telemetry.REQUEST_MODEL: self._endpoint.model,
+            telemetry.REQUEST_MODEL: model,
             telemetry.PROGRAM_ARRIVAL: arrival,
             telemetry.AGENT_DESCRIPTION: content.text(description) if content else None,
         }
@@ -140,7 +140,7 @@ class Spans:
                 goes on from none.
             streams: the reply comes piece by piece.
         """
-        content, model = self._content, self._endpoint.model
+        content, model = self._content, self._endpoint.model_of(request.adapter)
 
         def ended(chat: Operation, seconds: float) -> None:
             self._metrics.inference(program, self._endpoint, seconds, chat.reply, chat.error_type)

@@ -220,6 +220,7 @@ class TurnLoop:
             response_format=constraint,
             temperature=self._agent.temperature,
             seed=self._agent.seed,
+            adapter=program.adapter,
         )
         extends_previous = tools == self._previous_tools
         last = program.turns[-1] if extends_previous else None

@@ -49,6 +49,7 @@ class ProgramBegan(
     agent: str
     key: str
     parent: str | None = None
+    adapter: str | None = None
 
 
 class TurnEnded(msgspec.Struct, tag="turn", tag_field="event", frozen=True, omit_defaults=True):

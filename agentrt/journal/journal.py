@@ -64,19 +64,22 @@ class Journal:
             self._store.append(RunResumed(now()) if self._store.events else self.begins)
             opened.pop_all()
 
-    def program(self, agent: str, parent: str | None, arguments: Any) -> ProgramJournal:
+    def program(
+        self, agent: str, parent: str | None, arguments: Any, adapter: str | None = None
+    ) -> ProgramJournal:
         """The journal of a program that begins or goes on.
 
         Args:
             parent: id of the program that starts it.
             arguments: of the agent, to know the program again.
+            adapter: of one that begins; one that goes on has the one it began with.
         """
         key = program_key(agent, arguments)
         known = self._unclaimed[parent, key]
         if known:
             return self._journal_of(known.popleft())
         program_id = uuid4().hex
-        began = ProgramBegan(program_id, agent, key, parent)
+        began = ProgramBegan(program_id, agent, key, parent, adapter)
         self._store.append(began)
         self._remember(began)
         return self._journal_of(program_id)
@@ -116,7 +119,10 @@ class Journal:
         self.close()
 
     def _journal_of(self, program_id: str) -> ProgramJournal:
-        return ProgramJournal(program_id, self._store, self._pasts[program_id])
+        began = self._began[program_id]
+        return ProgramJournal(
+            program_id, self._store, self._pasts[program_id], adapter=began.adapter
+        )
 
     def _recall(self) -> RunBegan | None:
         """Sort what was recorded; what was said of the run."""

@@ -32,13 +32,20 @@ class ProgramJournal:
 
     Attributes:
         program_id: identity of the program, the same after a resumption.
+        adapter: over the engine's model, the same after a resumption.
         past: what it did before.
     """
 
     def __init__(
-        self, program_id: str, store: Store | None = None, past: Past | None = None
+        self,
+        program_id: str,
+        store: Store | None = None,
+        past: Past | None = None,
+        *,
+        adapter: str | None = None,
     ) -> None:
         self.program_id = program_id
+        self.adapter = adapter
         self.past = past or Past()
         self._store = store
         self._start_s = 0.0

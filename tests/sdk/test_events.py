@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -226,6 +227,13 @@ def test_the_events_of_a_program_that_is_over_are_none() -> None:
 
     with model:
         anyio.run(main)
+
+
+def test_records_of_programs_that_ended_can_be_pickled() -> None:
+    program = follow(ScriptedModel([says("Hello")]), talker)[-1].program
+    copied = pickle.loads(pickle.dumps(program))
+    assert copied == program
+    assert copied.output == "Hello"
 
 
 def test_a_cancelled_program_ends_the_stream() -> None:
