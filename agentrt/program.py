@@ -121,7 +121,6 @@ class Program:
         program_id: unique, 32 hexadecimal digits.
         agent: name of the agent.
         copy: 1 for the first program of this agent in its runtime, 2 for the next, …
-        adapter: over the engine's model; None: the model itself.
         parent: the program that started it, if one did.
         children: programs that it started, in order.
         prefix: what its prompts begin with and others' do too, name and tokens; of a fork.
@@ -134,12 +133,12 @@ class Program:
         early_calls: tool calls of the agent itself before its first request.
         output: what the agent returned, once it has.
         error: why it failed, in one line.
+        adapter: over the engine's model; None: the model itself.
     """
 
     program_id: str
     agent: str
     copy: int
-    adapter: str | None = None
     parent: Program | None = field(default=None, repr=False, compare=False)
     children: list[Program] = field(default_factory=list, repr=False, compare=False)
     prefix: tuple[str, int] | None = None
@@ -152,6 +151,7 @@ class Program:
     early_calls: list[ToolCall] = field(default_factory=list)
     output: Any = None
     error: str = ""
+    adapter: str | None = None
     # None as long as there are none, so that a record can be copied and pickled.
     _readers: WeakSet[EventStream] | None = field(default=None, repr=False, compare=False)
 
