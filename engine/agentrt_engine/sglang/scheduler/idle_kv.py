@@ -148,10 +148,11 @@ class IdleKv:
             tokens that nobody keeps any more.
         """
         page = self._tree.page_size
-        own = self.measure(held)
-        before = self._tree.evictable_tokens()
         left = (held.length - tokens) // page * page
-        if tokens >= own or left <= 0:
+        # All of it goes, whatever of it is its own: no need to count that before.
+        own = self.measure(held) if left > 0 else 0
+        before = self._tree.evictable_tokens()
+        if tokens >= own:
             # What lies before it belongs to others as well, and they keep it.
             self.release(held.program)
             held.context.tokens = 0
