@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +87,7 @@ class CrashingProcess:
             endpoint: Endpoint,
             tag: ProgramTag,
             request_id: str,
+            heard: Callable[[str], None] | None = None,
         ) -> ChatReply:
             process.point()
             turn = turn_of(request.messages)

@@ -68,6 +68,7 @@ def test_every_program_ends(found: Found) -> None:
 def test_the_ranks_run_the_same_batches(found: Found) -> None:
     first, second = found.batches
 
-    assert len(first) > 100
+    # How many there are depends on when requests come.
+    assert len(first) > 50
     # The last line may still be on its way.
     assert first[: len(second)] == second[: len(first)]
