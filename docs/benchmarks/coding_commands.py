@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import random
 import shutil
+from functools import cache
 from pathlib import Path
 
 import anyio
@@ -69,11 +70,8 @@ async def coder(ctx: Context, package: str, seed: int) -> str:
 
 
 def _copy(package: str, workspace: Path) -> None:
-    found = importlib.util.find_spec(package)
-    assert found is not None and found.submodule_search_locations, package
-    source = found.submodule_search_locations[0]
     ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd")
-    shutil.copytree(source, workspace, ignore=ignored, dirs_exist_ok=True)
+    shutil.copytree(_folder(package), workspace, ignore=ignored, dirs_exist_ok=True)
     identity = "[user]\nname = coder\nemail = coder@example.invalid\n"
     (workspace / ".gitconfig").write_text(identity)
 
@@ -111,11 +109,17 @@ def _draw(rng: random.Random, package: str) -> Step:
     return call("bash", command=filled.replace("{number}", str(rng.randrange(100))))
 
 
+@cache
 def _files(package: str) -> list[str]:
-    found = importlib.util.find_spec(package)
-    assert found is not None and found.submodule_search_locations
-    root = Path(found.submodule_search_locations[0])
+    root = _folder(package)
     return sorted(str(path.relative_to(root)) for path in root.rglob("*.py"))
+
+
+def _folder(package: str) -> Path:
+    """Where it is installed."""
+    found = importlib.util.find_spec(package)
+    assert found is not None and found.submodule_search_locations, package
+    return Path(found.submodule_search_locations[0])
 
 
 def main(*, trace: Path, programs: int = 120, active: int = 2, seed: int = 1) -> None:
