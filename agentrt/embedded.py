@@ -13,8 +13,9 @@ from anyio.lowlevel import RunVar
 
 from agentrt_engine.device import Device
 from agentrt_engine.sglang.options import DType, engine_options
+from agentrt_engine.sglang.ports import free_port
 from agentrt_engine.sglang.running import running_engines
-from agentrt_engine.sglang.server import EngineProcess, free_port, start_engine
+from agentrt_engine.sglang.server import EngineProcess, start_engine
 from agentrt_engine.wire.authorization import bearer
 from agentrt_engine.wire.info import INFO_PATH, decode_info
 

@@ -12,7 +12,8 @@ from hypothesis import settings
 
 from agentrt_engine.models.folder import resolve_model
 from agentrt_engine.sglang.options import DType, engine_options
-from agentrt_engine.sglang.server import EngineProcess, free_port, start_engine
+from agentrt_engine.sglang.ports import free_port
+from agentrt_engine.sglang.server import EngineProcess, start_engine
 
 # Where the tests run in the background, shells start them with SIGINT ignored, and children
 # inherit that. With a handler here children start with the default, as from a terminal.

@@ -17,8 +17,9 @@ from agentrt.errors import EngineLost
 from agentrt_engine.policy import DEFAULT_POLICY
 from agentrt_engine.sglang.flag import IDLE_S, LEASE_SHARE
 from agentrt_engine.sglang.options import LOOPBACK, DType, EngineOptions, engine_options
+from agentrt_engine.sglang.ports import free_port
 from agentrt_engine.sglang.running import RunningEngine, announced
-from agentrt_engine.sglang.server import EngineProcess, ending, free_port, start_engine
+from agentrt_engine.sglang.server import EngineProcess, ending, start_engine
 
 DEFAULT_PORT = 30_000
 

@@ -37,7 +37,8 @@ from agentrt_engine.sglang.options import (
     EngineOptions,
     engine_options,
 )
-from agentrt_engine.sglang.server import free_port, start_engine
+from agentrt_engine.sglang.ports import free_port
+from agentrt_engine.sglang.server import start_engine
 
 OURS, STOCK = CPU_ATTENTION_BACKEND, "torch_native"
 PROMPT_TOKENS = 2_000

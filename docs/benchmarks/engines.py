@@ -24,7 +24,8 @@ from agentrt_engine.sglang.flag import (
     OWNED_VARIABLE,
 )
 from agentrt_engine.sglang.options import DType, EngineOptions, engine_options
-from agentrt_engine.sglang.server import ending, free_port
+from agentrt_engine.sglang.ports import free_port
+from agentrt_engine.sglang.server import ending
 
 #: How long a start may take, and how long killed processes may take to end, seconds.
 START_S = 300.0

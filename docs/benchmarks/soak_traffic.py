@@ -114,7 +114,7 @@ class Traffic:
             for client in range(clients):
                 group.start_soon(self._client, deadline, f"{self._seed}/{epoch}/{client}")
 
-    def client(self, key: str | None, timeout_s: float = 120.0) -> httpx2.AsyncClient:
+    def client(self, key: str | None, timeout_s: float = 300.0) -> httpx2.AsyncClient:
         """A connection of its own to the engine."""
         return httpx2.AsyncClient(base_url=self.url, headers=bearer(key), timeout=timeout_s)
 

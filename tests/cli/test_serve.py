@@ -16,10 +16,14 @@ import httpx2
 import pytest
 
 from agentrt.cli.main import run
+from agentrt_engine.sglang.ports import free_port
 from tests.support.processes import Command, Done, finished, left_after, living, wait_until
 from tests.support.turn_order import order_of_turns
 
 KEY = "s3cret-key"
+
+#: Of the stacks of an idle engine: its scheduler, its HTTP server.
+STACKS = ("idle_sleeper.py", "asyncio/runners.py")
 
 #: Time for processes to be gone after the one that owns them, seconds.
 GONE_S = 5.0
@@ -64,6 +68,10 @@ class Served:
     notes: list[str] = field(default_factory=list)
 
 
+def log(folder: Path) -> str:
+    return "".join(path.read_text() for path in (folder / "cache/logs").iterdir())
+
+
 def notes(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "cache/running").iterdir())
 
@@ -95,7 +103,11 @@ def keyed(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Serve
         served.by_run = finished("run", "talker.py", "--trace", "t.jsonl", folder=clients, **mine)
         served.by_connect = finished(sys.executable, "client.py", folder=clients, **mine)
         served.by_doctor = finished("doctor", model_folder, "--json", "-", folder=clients, **mine)
-        served.log = "".join(path.read_text() for path in (folder / "cache/logs").iterdir())
+        [scheduler] = [pid for pid, name in living(folder).items() if "scheduler" in name]
+        for pid in (scheduler, served.ready["pid"]):
+            os.kill(pid, signal.SIGUSR1)
+        wait_until(lambda: all(line in log(folder) for line in STACKS))
+        served.log = log(folder)
         served.command_lines = " ".join(living(folder).values())
         command.send(signal.SIGINT)
         served.end = command.done()
@@ -138,6 +150,10 @@ def test_the_key_is_neither_in_the_log_nor_in_the_process_list(keyed: Served) ->
     assert KEY not in keyed.log
     assert "agentrt_engine.sglang.launch" in keyed.command_lines
     assert KEY not in keyed.command_lines
+
+
+def test_the_engine_shows_its_stacks_when_asked(keyed: Served) -> None:
+    assert [line for line in STACKS if line not in keyed.log] == []
 
 
 def test_run_finds_it(keyed: Served) -> None:
@@ -263,6 +279,20 @@ def test_kill_9_of_serve_takes_the_engine_along(tmp_path: Path, model_folder: Pa
     # Its note is of a dead process: nobody is sent there.
     doctor = finished("doctor", model_folder, "--json", "-", folder=tmp_path)
     assert "server" not in {check["part"] for check in json.loads(doctor.out)["checks"]}
+
+
+def test_a_port_that_is_taken_during_the_start(tmp_path: Path, model_folder: Path) -> None:
+    port = free_port()
+    with (
+        Command("serve", model_folder, "--port", str(port), folder=tmp_path) as command,
+        socket.socket() as other,
+    ):
+        command.until("importing SGLang")
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        end = command.done()
+    assert end.code == 1
+    assert f"error: cannot listen on 127.0.0.1:{port}: taken by another process during" in end.err
 
 
 def test_ctrl_c_during_the_start(tmp_path: Path, model_folder: Path) -> None:

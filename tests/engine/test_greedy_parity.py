@@ -14,7 +14,8 @@ import httpx2
 import pytest
 
 from agentrt_engine.sglang.options import DType, engine_options
-from agentrt_engine.sglang.server import EngineProcess, free_port, start_engine
+from agentrt_engine.sglang.ports import free_port
+from agentrt_engine.sglang.server import EngineProcess, start_engine
 from tests.support import transformers_reference
 from tests.support.transformers_reference import Margin
 

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from agentrt_engine.sglang.flag import FLAG_VARIABLE, EngineFlag, read_flag
-from agentrt_engine.sglang.server import free_port
+from agentrt_engine.sglang.ports import free_port
 from tests.support.processes import Command, left_after
 from tests.support.sglang_probe import probe
 

@@ -23,7 +23,8 @@ from agentrt.replay.live import (
 )
 from agentrt.replay.program_list import ProgramList
 from agentrt_engine.sglang.options import DType, EngineOptions, engine_options
-from agentrt_engine.sglang.server import free_port, start_engine
+from agentrt_engine.sglang.ports import free_port
+from agentrt_engine.sglang.server import start_engine
 from agentrt_engine.wire.identity import PROGRAM_ID
 from agentrt_engine.wire.programs import PROGRAMS_PATH
 from tests.engine.small_workload import KV_TOKENS, PROGRAMS, plans

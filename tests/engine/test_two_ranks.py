@@ -12,7 +12,7 @@ import pytest
 from agentrt.replay.live import EngineAddress, LiveRun, open_engine, replay_live
 from agentrt.replay.program_list import ProgramList
 from agentrt_engine.sglang.options import EngineOptions, engine_options
-from agentrt_engine.sglang.server import free_port
+from agentrt_engine.sglang.ports import free_port
 from agentrt_engine.wire.programs import PROGRAMS_PATH
 from tests.engine.small_workload import KV_TOKENS, PROGRAMS, plans
 from tests.support import rank_probe

@@ -57,6 +57,12 @@ def wait_until(condition: Callable[[], object], seconds: float = PATIENCE_S) -> 
         time.sleep(_POLL_S)
 
 
+def engine_log(folder: Path) -> str:
+    """The ends of the engines' logs in a folder."""
+    ends = [path.read_text().splitlines()[-20:] for path in folder.glob("cache/logs/*")]
+    return "\n".join(line[:200] for end in ends for line in end)
+
+
 @dataclass(frozen=True)
 class Done:
     """A command that ended; `code` is negative where a signal ended it."""
@@ -114,9 +120,10 @@ class Command:
             ended = self._process.poll() is not None
             if text in self.out + self.err:
                 return
-            state = f"ended with {self._process.returncode}" if ended else "runs on"
-            assert not ended, f"{state} without {text!r}:\n{self.out}{self.err}"
-            assert time.monotonic() < deadline, f"{state} without {text!r}:\n{self.out}{self.err}"
+            if ended or time.monotonic() > deadline:
+                state = f"ended with {self._process.returncode}" if ended else "runs on"
+                said = self.out + self.err + engine_log(self._folder)
+                raise AssertionError(f"{state} without {text!r}:\n{said}")
             time.sleep(_POLL_S)
 
     def send(self, number: signal.Signals) -> None:

@@ -21,6 +21,9 @@ _STAGES = (
     ("warming up", "Application startup complete"),
 )
 
+#: What uvicorn writes when it cannot listen.
+_LOST_PORT = "error while attempting to bind on address"
+
 _LOG_PREFIX = re.compile(r"^\[[\d\- :.]+\]\s*")
 _NOISE = (
     "Ignore import error",
@@ -49,6 +52,11 @@ def new_log_path() -> Path:
 def stage(log: str) -> str:
     """The latest stage of the start that the log shows."""
     return next(name for name, mark in reversed(_STAGES) if mark in log)
+
+
+def lost_port(log: str) -> bool:
+    """Whether the HTTP server could not listen."""
+    return _LOST_PORT in log
 
 
 def last_words(log: str, lines: int = 8) -> str:

@@ -6,7 +6,9 @@ exception here and goes on, so `launch` asks `is_active`, and the radix cache re
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,9 @@ from agentrt_engine.policy import make_live_policy
 from agentrt_engine.sglang import grammar, info
 from agentrt_engine.sglang.flag import API_KEY_VARIABLE, CACHE_BACKEND, EngineFlag, read_flag
 from agentrt_engine.sglang.options import CPU_ATTENTION_BACKEND
+
+#: A process that gets it writes the stacks of all its threads to the log, and goes on.
+STACKS_SIGNAL = signal.SIGUSR1
 
 _active = False
 _flag: EngineFlag | None = None
@@ -36,6 +41,7 @@ def activate() -> None:
         return
     make_live_policy(flag.policy)
     os.environ.update(flag.environment())  # for the processes that SGLang spawns
+    faulthandler.register(STACKS_SIGNAL)
 
     from agentrt_engine.sglang.http import registration
     from agentrt_engine.sglang.scheduler.hooks import SchedulerHooks

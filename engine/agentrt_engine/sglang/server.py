@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -35,6 +34,7 @@ from agentrt_engine.sglang.flag import (
     EngineFlag,
 )
 from agentrt_engine.sglang.options import EngineOptions
+from agentrt_engine.sglang.ports import lost_port, require_free_port
 from agentrt_engine.wire.authorization import bearer
 from agentrt_engine.wire.info import INFO_PATH, EngineInfo, decode_info
 
@@ -104,15 +104,16 @@ async def start_engine(
         timeout_s: how long the start may take.
 
     Raises:
-        UnknownPolicy, ModelCorrupt, EngineNotInstalled, EngineMismatch, PortInUse: found
-            before anything is started.
+        UnknownPolicy, ModelCorrupt, EngineNotInstalled, EngineMismatch: found before anything
+            is started.
+        PortInUse: found then, or when the engine gets there.
         PluginInactive: SGLang started without the plug-in.
         EngineStartFailed: the engine ended or was not ready in time; the message quotes its log.
     """
     make_live_policy(options.policy)
     require_engine(options.device)
     check_model(options.model)
-    _require_free_port(options.host, options.port)
+    require_free_port(options.host, options.port)
 
     flag = options.flag(secrets.token_hex(8))
     log_path = log.new_log_path()
@@ -129,27 +130,6 @@ async def start_engine(
 def ending(code: int) -> str:
     """An exit code of a child, in words."""
     return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _require_free_port(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise PortInUse(
-                f"cannot listen on {host}:{port}: {error.strerror}",
-                hint="choose another with --port, or stop what listens there",
-            ) from error
 
 
 def _spawn(options: EngineOptions, flag: EngineFlag, output: BinaryIO) -> subprocess.Popen[bytes]:
@@ -186,6 +166,8 @@ async def _wait_until_ready(
             text = _read(log_path)
             if process.poll() is not None:
                 raise _start_failure(process.returncode, text, log_path)
+            if log.lost_port(text):  # SGLang would try for minutes to reach itself
+                raise lost_port(options.host, options.port)
             if time.monotonic() > deadline:
                 raise EngineStartFailed(
                     f"the engine was not ready within {timeout_s:.0f} s, at stage "
