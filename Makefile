@@ -12,7 +12,7 @@ COPIES ?= 6
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test check bench-live engine model clean
+.PHONY: help run test check bench-live engine model benchmarks clean
 
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -20,7 +20,7 @@ help: ## Show this help
 run: $(VENV)/installed engine model ## Run six agents at once on an engine of their own
 	$(BIN)/agentrt run examples/repo_detective.py -n $(COPIES)
 
-test: $(VENV)/installed-dev engine model check ## All checks and tests
+test: $(VENV)/installed-dev engine model benchmarks check ## All checks and tests
 	$(BIN)/pytest
 
 check: $(VENV)/installed-dev ## Lint, format, types and import rules
@@ -34,12 +34,15 @@ check: $(VENV)/installed-dev ## Lint, format, types and import rules
 bench-live: $(VENV)/installed-dev engine model ## Stock SGLang against guard, live (two hours, machine idle)
 	$(BIN)/python docs/benchmarks/live_cpu.py --json docs/benchmarks/live_cpu.json
 
-# Both look for themselves whether anything is to be done, in less than a second.
+# They look for themselves whether anything is to be done, in less than a second.
 engine: $(VENV)/installed
 	$(BIN)/agentrt engine install --device $(DEVICE)
 
 model: engine
 	$(BIN)/agentrt models fetch
+
+benchmarks: engine
+	$(BIN)/agentrt bench install bfcl
 
 clean: ## Remove the environment and what tools left; the model cache stays
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -37,8 +37,9 @@ class Recorder:
         self._write(TraceHeader(dict(metadata)).encode())
 
     def write(self, program: Program) -> None:
-        """Append one ended program."""
-        self._write(program.record(self._start).encode())
+        """Append one ended program; one that never asked the model is none of a trace."""
+        if program.turns:
+            self._write(program.record(self._start).encode())
 
     def close(self) -> None:
         """Close the file."""

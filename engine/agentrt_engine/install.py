@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from agentrt_engine.cache import logs_dir
-from agentrt_engine.child import ChildFailed, run_logged
 from agentrt_engine.device import Device, gpu_evidence
 from agentrt_engine.errors import EngineInstallFailed, EngineMismatch
 from agentrt_engine.installed import (
@@ -27,7 +26,7 @@ from agentrt_engine.installed import (
     engine_problem,
     read_inventory,
 )
-from agentrt_engine.pip import pip_command
+from agentrt_engine.pip import pip_command, run_pip
 from agentrt_engine.requirements import (
     CPU_PACKAGES,
     CPU_PACKAGES_ALONE,
@@ -149,7 +148,7 @@ def install_engine(
             report("asking pip which build of torch it would take")
             _check_before(step, log, detail)
         report(step.title)
-        _pip(step.command(), step.title, log, detail)
+        run_pip(step.command(), step.title, log, detail)
         if step.torch is not None:
             _check_after(step.torch)
     problem = engine_problem(device, read_inventory())
@@ -201,7 +200,7 @@ def _check_before(step: Step, log: Path, detail: Callable[[str], None]) -> None:
     with tempfile.TemporaryDirectory(prefix="agentrt-") as folder:
         report = Path(folder) / "report.json"
         command = step.command("--dry-run", "--no-deps", f"--report={report}")
-        _pip(command, step.title, log, detail, hint=_TORCH_INDEX_HINT)
+        run_pip(command, step.title, log, detail, hint=_TORCH_INDEX_HINT)
         version, device = torch_device_in_report(json.loads(report.read_bytes()))
     if device is not step.torch:
         raise EngineInstallFailed(
@@ -226,15 +225,3 @@ def _check_after(expected: Device) -> None:
             f"torch {version} was installed, a build for {device} instead of {expected}",
             hint=_TORCH_INDEX_HINT if expected is Device.CPU else "",
         )
-
-
-def _pip(
-    command: list[str], title: str, log: Path, detail: Callable[[str], None], *, hint: str = ""
-) -> None:
-    try:
-        run_logged(command, log=log, on_line=detail)
-    except ChildFailed as failure:
-        raise EngineInstallFailed(
-            f"pip could not install {title}: {failure}",
-            hint=hint or "mend what pip says above, then run the command again",
-        ) from failure

@@ -35,10 +35,10 @@ from pydantic import AfterValidator, TypeAdapter
 
 from agentrt import AgentrtError, Tool
 from agentrt.errors import DefinitionError
-from agentrt.schema import Schema, bounded, inline
-from agentrt.signature import Signature
-from agentrt.tool import DEFAULT_OUTPUT_LIMIT, DEFAULT_TIMEOUT_S
+from agentrt.schema import Schema, inline
+from agentrt.tool import DEFAULT_TIMEOUT_S
 from agentrt_tools.foreign_schema import plain
+from agentrt_tools.foreign_tool import foreign_tool
 
 #: Pages of a list of tools that are read.
 _MOST_PAGES = 100
@@ -160,35 +160,21 @@ async def _list(client: Client) -> list[ServerTool]:
 
 def _tool(client: Client, offered: ServerTool, prefix: str, timeout: float | None) -> Tool:
     name = _UNUSABLE.sub("_", prefix + offered.name)[:_LONGEST_NAME]
+    only_reads = offered.annotations is not None and offered.annotations.read_only_hint is True
     try:
         schema = inline(plain(offered.input_schema))
         schema.setdefault("properties", {})
-        call_schema = bounded({**schema, "additionalProperties": False})
+        return foreign_tool(
+            name,
+            " ".join((offered.description or offered.title or name).split()),
+            schema,
+            _caller(client, offered.name),
+            validator=_validator(offered.input_schema),
+            timeout=timeout,
+            effect="read" if only_reads else "write",
+        )
     except DefinitionError as error:
         raise DefinitionError(f"MCP tool {offered.name}: {error}") from error
-    only_reads = offered.annotations is not None and offered.annotations.read_only_hint is True
-    return Tool(
-        name=name,
-        description=" ".join((offered.description or offered.title or name).split()),
-        function=_caller(client, offered.name),
-        timeout=timeout,
-        total_timeout=None,
-        heartbeat_timeout=None,
-        retry=None,
-        concurrency=None,
-        effect="read" if only_reads else "write",
-        output_limit=DEFAULT_OUTPUT_LIMIT,
-        signature=Signature(
-            context_parameter=None,
-            key_parameter=None,
-            returns=str,
-            answer=str,
-            names=tuple(schema["properties"]),
-            validator=_validator(offered.input_schema),
-            schema=schema,
-        ),
-        call_schema=call_schema,
-    )
 
 
 def _caller(client: Client, name: str) -> Callable[..., Coroutine[Any, Any, str]]:

@@ -1,0 +1,70 @@
+"""The table of a benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+UNKNOWN = "–"
+
+
+def table(rows: Sequence[dict[str, Any]]) -> RenderableType:
+    """Scores beside times, a row per policy; below it the scores by category and what failed."""
+    view = Table(box=None, pad_edge=False)
+    view.add_column("policy")
+    for heading in (
+        "entries", "valid", "score", "JCT s\nmean", "\np95", "TTFT s\nmean", "cached",
+        "tools s\nmean", "turns", "calls",
+    ):  # fmt: skip
+        view.add_column(heading, justify="right")
+    for row in rows:
+        view.add_row(
+            row["policy"] or UNKNOWN,
+            f"{row['entries']:,}",
+            f"{row['valid']:,}",
+            _percent(row["score"]),
+            _seconds(row["jct_mean_s"]),
+            _seconds(row["jct_p95_s"]),
+            _seconds(row["ttft_mean_s"]),
+            _percent(row["cached_fraction"]),
+            _seconds(row["tool_mean_s"]),
+            f"{row['turns']:,}",
+            f"{row['tool_calls']:,}",
+        )
+    parts: list[RenderableType] = [view]
+    if any(len(row["score_by_category"]) > 1 for row in rows):
+        parts += ["", _by_category(rows)]
+    if any(row["problems"] for row in rows):
+        parts += ["", _problems(rows)]
+    return Group(*parts)
+
+
+def _by_category(rows: Sequence[dict[str, Any]]) -> Table:
+    view = Table(box=None, pad_edge=False)
+    view.add_column("score of")
+    for row in rows:
+        view.add_column(row["policy"] or UNKNOWN, justify="right")
+    for name in dict.fromkeys(name for row in rows for name in row["score_by_category"]):
+        view.add_row(name, *(_percent(row["score_by_category"].get(name)) for row in rows))
+    return view
+
+
+def _problems(rows: Sequence[dict[str, Any]]) -> Table:
+    view = Table(box=None, pad_edge=False)
+    view.add_column("what was wrong")
+    for row in rows:
+        view.add_column(row["policy"] or UNKNOWN, justify="right")
+    for name in dict.fromkeys(name for row in rows for name in row["problems"]):
+        view.add_row(name, *(f"{row['problems'].get(name, 0):,}" for row in rows))
+    return view
+
+
+def _percent(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.1%}"
+
+
+def _seconds(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.3g}"

@@ -1,0 +1,149 @@
+"""Entries of the benchmark, as the package ships them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agentrt.schema import Schema
+
+T = TypeVar("T")
+
+MULTI_TURN = (
+    "multi_turn_base",
+    "multi_turn_miss_func",
+    "multi_turn_miss_param",
+    "multi_turn_long_context",
+)
+
+#: What the user says where functions come in that were held back: the words of the package.
+MORE_FUNCTIONS = "I have updated some more functions you can choose from. What about now?"
+
+#: Functions of each tool back end: class → file.
+_FUNCTION_FILES = {
+    "GorillaFileSystem": "gorilla_file_system.json",
+    "MathAPI": "math_api.json",
+    "MessageAPI": "message_api.json",
+    "TwitterAPI": "posting_api.json",
+    "TicketAPI": "ticket_api.json",
+    "TradingBot": "trading_bot.json",
+    "TravelAPI": "travel_booking.json",
+    "VehicleControlAPI": "vehicle_control.json",
+}
+
+#: The package's names of types that JSON schema calls otherwise.
+_TYPES = {"dict": "object", "float": "number", "tuple": "array"}
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function that a model may call.
+
+    Attributes:
+        parameters: JSON schema of the arguments, an object.
+    """
+
+    name: str
+    description: str
+    parameters: Schema
+
+
+@dataclass(frozen=True, slots=True)
+class UserTurn:
+    """What the user says, and which functions there are more from here on."""
+
+    prompt: str
+    added: tuple[Function, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One task: a user with several requests, the functions, and what should be called.
+
+    Attributes:
+        entry_id: `multi_turn_base_0`.
+        turns: of the user, in order.
+        functions: that there are from the beginning.
+        reference: calls of the reference solution by turn, as Python source.
+        raw: as the package has it, for its back ends and its checker.
+    """
+
+    entry_id: str
+    category: str
+    turns: tuple[UserTurn, ...]
+    functions: tuple[Function, ...]
+    reference: tuple[tuple[str, ...], ...]
+    raw: dict[str, Any]
+
+
+def load_entries(data: Path, category: str) -> list[Entry]:
+    """All entries of a category, in the package's order.
+
+    Args:
+        data: folder `data` of the package.
+    """
+    file = f"BFCL_v4_{category}.json"
+    answers = {row["id"]: row["ground_truth"] for row in _rows(data / "possible_answer" / file)}
+    return [_entry(data, category, row, answers[row["id"]]) for row in _rows(data / file)]
+
+
+def spread(entries: list[T], limit: int | None) -> list[T]:
+    """At most so many, evenly over all."""
+    if limit is None or limit >= len(entries):
+        return entries
+    return [entries[at * len(entries) // limit] for at in range(limit)]
+
+
+def _entry(data: Path, category: str, row: dict[str, Any], reference: list[list[str]]) -> Entry:
+    functions = {
+        function.name: function
+        for back_end in row["involved_classes"]
+        for function in _functions(data, back_end)
+    }
+    held: dict[str, list[str]] = row.get("missed_function", {})
+    turns = []
+    for at, messages in enumerate(row["question"]):
+        added = tuple(functions[name] for name in held.get(str(at), ()))
+        said = "\n".join(message["content"] for message in messages)
+        turns.append(UserTurn(said or MORE_FUNCTIONS, added))
+    held_back = {name for names in held.values() for name in names}
+    return Entry(
+        entry_id=row["id"],
+        category=category,
+        turns=tuple(turns),
+        functions=tuple(each for each in functions.values() if each.name not in held_back),
+        reference=tuple(tuple(calls) for calls in reference),
+        raw={name: row[name] for name in ("id", "initial_config", "involved_classes")},
+    )
+
+
+@cache
+def _functions(data: Path, back_end: str) -> tuple[Function, ...]:
+    path = data / "multi_turn_func_doc" / _FUNCTION_FILES[back_end]
+    return tuple(
+        Function(row["name"], row["description"], _json_schema(row["parameters"]))
+        for row in _rows(path)
+    )
+
+
+def _json_schema(node: Any) -> Any:
+    """The package's description of a type, as JSON schema."""
+    if isinstance(node, list):
+        return [_json_schema(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    schema = {key: _json_schema(value) for key, value in node.items()}
+    kind = node.get("type")
+    if isinstance(kind, str):
+        schema["type"] = _TYPES.get(kind, kind)
+    return schema
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)

@@ -1,0 +1,123 @@
+"""One entry, from its beginning to the checker's verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import anyio
+
+from agentrt import Program, Running, Runtime
+from agentrt.program import sum_known
+from agentrt_tools.bench.failures import ends_the_run, kind_of
+from agentrt_tools.bench.first_token import FirstTokens
+from agentrt_tools.bench.results import EntryResult
+from agentrt_tools.bfcl.entries import Entry
+from agentrt_tools.bfcl.program import CallLimit, Transcript, entry_agent
+from agentrt_tools.bfcl.world import COMMAND, Verdict, World, WorldLost
+
+
+@dataclass(frozen=True, slots=True)
+class EntryOptions:
+    """How entries are run.
+
+    Attributes:
+        max_tokens: per model request.
+        tool_timeout: seconds of a call.
+        holds_back: functions that an entry brings in later are not there before.
+        streams: whether replies are streamed, which shows when their first token comes.
+        back_end: command that starts the tool back ends.
+        begins: told of each program before its first request.
+    """
+
+    max_tokens: int = 512
+    tool_timeout: float = 60.0
+    holds_back: bool = True
+    streams: bool = True
+    back_end: Sequence[str] = COMMAND
+    begins: Callable[[str, Entry], None] = lambda program_id, entry: None
+
+
+async def run_entry(
+    runtime: Runtime, entry: Entry, policy: str | None, options: EntryOptions
+) -> EntryResult:
+    """Run an entry as a program, and have it checked. Whatever fails in it is its result.
+
+    Args:
+        policy: that the result is noted under.
+
+    Raises:
+        EngineError: the engine is lost or refuses the key: nothing else would fare better.
+    """
+    transcript, first = Transcript(), FirstTokens(time.monotonic)
+    started: list[Program] = []
+    try:
+        async with World(entry, options.back_end) as world:
+            agent = entry_agent(
+                entry,
+                world,
+                transcript,
+                max_tokens=options.max_tokens,
+                timeout=options.tool_timeout,
+                holds_back=options.holds_back,
+            )
+            async with runtime.start(agent) as running:
+                started.append(running.program)
+                options.begins(running.program.program_id, entry)
+                error = await _followed(running, first if options.streams else None)
+            if error is not None:
+                raise error
+            verdict = await world.check(transcript.calls)
+    except CallLimit as error:
+        verdict = Verdict(False, "multi_turn:force_terminated", str(error))
+    except WorldLost as error:
+        verdict = Verdict(False, "tool:lost", str(error))
+    except Exception as error:
+        if ends_the_run(error):
+            raise
+        verdict = Verdict(False, kind_of(error), str(error))
+    return _result(entry, policy, verdict, transcript, started, first.mean_s)
+
+
+async def _followed(running: Running[None], first: FirstTokens | None) -> Exception | None:
+    """Wait for the end of a program; what it raised."""
+    async with anyio.create_task_group() as group:
+        if first is not None:
+            group.start_soon(first.follow, running)
+        try:
+            await running
+        except Exception as error:  # noqa: BLE001 - the caller's to judge, outside of this group
+            return error
+    return None
+
+
+def _result(
+    entry: Entry,
+    policy: str | None,
+    verdict: Verdict,
+    transcript: Transcript,
+    started: Sequence[Program],
+    ttft_s: float | None,
+) -> EntryResult:
+    turns = [turn for program in started for turn in program.turns]
+    return EntryResult(
+        entry=entry.entry_id,
+        category=entry.category,
+        policy=policy,
+        valid=verdict.valid,
+        problem=verdict.problem,
+        message=verdict.message,
+        program_id=started[0].program_id if started else "",
+        seconds=sum((each.ended or 0.0) - (each.started or 0.0) for each in started),
+        model_s=sum(turn.model_s for turn in turns),
+        tool_s=sum(each.tool_s for each in started),
+        ttft_s=ttft_s,
+        turns=len(turns),
+        tool_calls=sum(len(each.tool_calls) for each in started),
+        input_tokens=sum(turn.input_tokens for turn in turns),
+        cached_tokens=sum_known(turn.cached_tokens for turn in turns),
+        output_tokens=sum(turn.output_tokens for turn in turns),
+        calls=tuple(tuple(source for step in turn for source in step) for turn in transcript.calls),
+        answers=tuple(transcript.answers),
+    )
