@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from opentelemetry.metrics import MeterProvider
@@ -25,6 +26,7 @@ async def connect(
     *,
     api_key: str | None = None,
     trace: Path | str | None = None,
+    trace_notes: Mapping[str, Any] | None = None,
     request_timeout: float = DEFAULT_REQUEST_TIMEOUT_S,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
@@ -47,6 +49,7 @@ async def connect(
         url: where the engine listens: any OpenAI-compatible one.
         api_key: sent as a bearer token.
         trace: file to which each program is written when it ends, as agentrt.trace.v1.
+        trace_notes: what the header of the trace says besides.
         request_timeout: seconds without an answer after which the engine counts as lost.
         tracer_provider: where spans go; None is the application's global provider.
         meter_provider: where metrics go; None is the application's global provider.
@@ -82,6 +85,7 @@ async def connect(
                 url,
                 api_key=api_key,
                 trace=trace,
+                trace_notes=trace_notes,
                 request_timeout=request_timeout,
                 tracer_provider=tracer_provider,
                 meter_provider=meter_provider,

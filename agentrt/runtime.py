@@ -72,6 +72,7 @@ class Runtime:
         url: where the engine listens.
         api_key: sent as a bearer token.
         trace: file to which each program is written when it ends, as agentrt.trace.v1.
+        trace_notes: what the header of the trace says besides.
         request_timeout: seconds without an answer after which the engine counts as lost.
         tracer_provider: where spans go; None is the application's global provider.
         meter_provider: where metrics go; None is the application's global provider.
@@ -90,6 +91,7 @@ class Runtime:
         *,
         api_key: str | None = None,
         trace: Path | str | None = None,
+        trace_notes: Mapping[str, Any] | None = None,
         request_timeout: float = DEFAULT_REQUEST_TIMEOUT_S,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
@@ -104,6 +106,7 @@ class Runtime:
             url, api_key=api_key, request_timeout=request_timeout, transport=transport
         )
         self._trace = None if trace is None else Path(trace)
+        self._trace_notes = dict(trace_notes or {})
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider
         if capture_content is None:
@@ -147,6 +150,7 @@ class Runtime:
                 metadata = {
                     "created": datetime.now(UTC).isoformat(timespec="seconds"),
                     **self._engine.metadata(),
+                    **self._trace_notes,
                 }
                 self._recorder = resources.enter_context(
                     Recorder(self._trace, start=opened, metadata=metadata)

@@ -10,7 +10,7 @@ import pytest
 from agentrt_tools.bench.packages import bfcl_data
 from agentrt_tools.bench.results import EntryResult
 from agentrt_tools.bench.work import work_off
-from agentrt_tools.bfcl.entries import Entry, load_entries
+from agentrt_tools.bfcl.entries import Entry, load_multi_turn
 from agentrt_tools.bfcl.reference import ReferenceModel
 from agentrt_tools.bfcl.run_entry import EntryOptions, run_entry
 
@@ -24,7 +24,7 @@ def data() -> Path:
 @pytest.fixture(scope="session")
 def base(data: Path) -> list[Entry]:
     """The entries of multi_turn_base."""
-    return load_entries(data, "multi_turn_base")
+    return load_multi_turn(data, "multi_turn_base")
 
 
 def run_reference(

@@ -8,12 +8,12 @@ import pytest
 
 from agentrt.schema import bounded
 from agentrt_tools.bfcl.calls import parse
-from agentrt_tools.bfcl.entries import MORE_FUNCTIONS, MULTI_TURN, Entry, load_entries, spread
+from agentrt_tools.bfcl.entries import MORE_FUNCTIONS, MULTI_TURN, Entry, load_multi_turn, spread
 
 
 @pytest.fixture(scope="module", params=MULTI_TURN)
 def entries(request: pytest.FixtureRequest, data: Path) -> list[Entry]:
-    return load_entries(data, request.param)
+    return load_multi_turn(data, request.param)
 
 
 def test_there_are_200_in_each_category(entries: list[Entry]) -> None:
@@ -52,7 +52,7 @@ def test_every_reference_call_can_be_made_when_it_is_due(entries: list[Entry]) -
 
 
 def test_functions_that_are_held_back_come_later(data: Path) -> None:
-    entries = load_entries(data, "multi_turn_miss_func")
+    entries = load_multi_turn(data, "multi_turn_miss_func")
     for entry in entries:
         early = {each.name for each in entry.functions}
         [late] = [turn for turn in entry.turns if turn.added]

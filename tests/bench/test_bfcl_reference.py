@@ -12,7 +12,7 @@ import pytest
 
 from agentrt.replay.trace_file import load_trace
 from agentrt_tools.bench.results import EntryResult
-from agentrt_tools.bfcl.entries import MULTI_TURN, Entry, load_entries, spread
+from agentrt_tools.bfcl.entries import MULTI_TURN, Entry, load_multi_turn, spread
 from tests.bench.conftest import run_reference
 
 SAMPLE = 40
@@ -20,7 +20,7 @@ SAMPLE = 40
 
 @pytest.fixture(scope="module", params=MULTI_TURN)
 def sample(request: pytest.FixtureRequest, data: Path) -> list[Entry]:
-    return spread(load_entries(data, request.param), SAMPLE)
+    return spread(load_multi_turn(data, request.param), SAMPLE)
 
 
 def test_reference_solutions_pass(sample: list[Entry]) -> None:

@@ -61,6 +61,20 @@ def test_other_files_are_left_alone(content: str, tmp_path: Path) -> None:
     assert path.read_text() == content
 
 
+def test_transcripts_are_compared_with_those_of_the_first_policy() -> None:
+    calls = (("ls()",),)
+    _lru, guard = figures(
+        [
+            result("a", "lru", calls=calls),
+            result("b", "lru", calls=calls, answers=("x",)),
+            result("a", "guard", calls=calls),
+            result("b", "guard", calls=calls, answers=("y",)),
+            result("c", "guard", calls=calls),
+        ]
+    )
+    assert guard["differing"] == 1
+
+
 def test_figures_by_policy() -> None:
     lru, guard = figures(
         [
@@ -75,4 +89,5 @@ def test_figures_by_policy() -> None:
     assert (lru["cached_fraction"], lru["ttft_mean_s"]) == (0.3, 0.5)
     assert lru["score_by_category"] == {"c": 1.0, "d": 0.0}
     assert lru["problems"] == {"tool:lost": 1}
+    assert (lru["differing"], guard["differing"]) == (0, 0)
     assert (guard["cached_fraction"], guard["ttft_mean_s"]) == (None, None)

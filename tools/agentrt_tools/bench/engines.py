@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -24,11 +25,13 @@ class EngineChoice:
         url: of an engine that runs already; None: one of our own.
         api_key: that it asks for.
         settings: of one of our own.
+        notes: for the headers of traces.
     """
 
     url: str | None
     api_key: str | None
     settings: EngineSettings
+    notes: Mapping[str, Any]
 
     @asynccontextmanager
     async def open(self, policy: str | None, trace: Path) -> AsyncIterator[Runtime]:
@@ -45,6 +48,7 @@ class EngineChoice:
                         self.url,
                         api_key=self.api_key,
                         trace=trace,
+                        trace_notes=self.notes,
                         engine=replace(self.settings, policy=policy),
                         on_stage=stages.stage,
                     )

@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+import anyio
+
 from agentrt import Runtime
 from agentrt.cli import console
 from agentrt.cli.interruption import cancelled_by_signals
@@ -27,6 +29,11 @@ class HasId(Protocol):
     @property
     def entry_id(self) -> str:
         """Unique within the benchmark."""
+        ...
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Entries that come before it in the list and have to end before it begins."""
         ...
 
 
@@ -88,13 +95,19 @@ class Job(Generic[E]):
         async with open_runtime(policy, self._new_trace(policy)) as runtime:
             named = policy_of(runtime, policy)
             left = self._left(named, file)
+            ended = {entry.entry_id: anyio.Event() for entry in left}
             what = f"{self._name}, {named}" if named else self._name
             with RunProgress(what, len(left), "entries") as progress:
                 done = 0
 
                 async def one(entry: E) -> None:
                     nonlocal done
+                    # Whoever is earlier in the list was begun earlier, so all this ends.
+                    for other in entry.after:
+                        if other in ended:
+                            await ended[other].wait()
                     file.add(await work(runtime, entry, named))
+                    ended[entry.entry_id].set()
                     done += 1
                     progress.show(done)
 

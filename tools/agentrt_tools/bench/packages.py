@@ -13,9 +13,21 @@ from agentrt_engine.install import Step
 from agentrt_engine.pip import run_pip
 from agentrt_engine.requirements import Requirement
 
-#: It asks for another torch, an old numpy and a dozen clients of models: installed alone. Its
-#: back ends import mpmath, which torch brings, too.
-BFCL = (Requirement.parse("bfcl-eval==2026.3.23"), Requirement.parse("mpmath==1.3.0"))
+#: It asks for another torch, an old numpy and a dozen clients of models: installed alone. The
+#: others are what its back ends import; those of the memory categories all but mpmath.
+BFCL = tuple(
+    map(
+        Requirement.parse,
+        (
+            "bfcl-eval==2026.3.23",
+            "mpmath==1.3.0",
+            "filelock",
+            "numpy",
+            "overrides",
+            "rank_bm25==0.2.2",
+        ),
+    )
+)
 
 PACKAGES = {"bfcl": BFCL}
 

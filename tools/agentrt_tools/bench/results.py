@@ -19,10 +19,12 @@ class EntryResult(msgspec.Struct, kw_only=True, frozen=True):
 
     Attributes:
         policy: of the engine; None where it has none that is known.
-        valid: what the benchmark's own checker says.
+        valid: what the benchmark's own checker says; None where there is nothing to check.
         problem: kind of what was wrong; empty if valid.
         message: more of it.
         seconds: of the program, from its start to its end (job completion time).
+        tool_s: in tools, added pauses included.
+        injected_s: of them the pauses that were added.
         ttft_s: mean over its turns; None where replies are not streamed.
         cached_tokens: None where the engine does not say.
         calls: of each turn of the user, as source.
@@ -32,13 +34,14 @@ class EntryResult(msgspec.Struct, kw_only=True, frozen=True):
     entry: str
     category: str
     policy: str | None
-    valid: bool
+    valid: bool | None
     problem: str = ""
     message: str = ""
     program_id: str = ""
     seconds: float = 0.0
     model_s: float = 0.0
     tool_s: float = 0.0
+    injected_s: float = 0.0
     ttft_s: float | None = None
     turns: int = 0
     tool_calls: int = 0

@@ -35,6 +35,15 @@ def table(rows: Sequence[dict[str, Any]]) -> RenderableType:
             f"{row['tool_calls']:,}",
         )
     parts: list[RenderableType] = [view]
+    if any(row["injected_mean_s"] for row in rows):
+        added = ", ".join(f"{_seconds(row['injected_mean_s'])} s" for row in rows)
+        parts.append(f"of the time in tools, pauses that were injected: {added}")
+    if len(rows) > 1:
+        differing = ", ".join(
+            f"{row['policy'] or UNKNOWN} {row['differing']:,} of {row['entries']:,}"
+            for row in rows[1:]
+        )
+        parts.append(f"transcripts other than under {rows[0]['policy'] or UNKNOWN}: {differing}")
     if any(len(row["score_by_category"]) > 1 for row in rows):
         parts += ["", _by_category(rows)]
     if any(row["problems"] for row in rows):

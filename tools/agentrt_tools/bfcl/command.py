@@ -21,13 +21,17 @@ from agentrt_engine.sglang.options import DType
 from agentrt_tools.bench.engines import EngineChoice
 from agentrt_tools.bench.job import Job, Open
 from agentrt_tools.bench.packages import bfcl_data
+from agentrt_tools.bench.pauses import MEASURED, Pauses
 from agentrt_tools.bench.results import EntryResult
-from agentrt_tools.bfcl.entries import MULTI_TURN, Entry, load_entries, spread
+from agentrt_tools.bfcl.entries import MULTI_TURN, Entry, choose, load_multi_turn
+from agentrt_tools.bfcl.memory import MEMORY, load_memory_entries
 from agentrt_tools.bfcl.reference import ReferenceModel
 from agentrt_tools.bfcl.run_entry import EntryOptions, run_entry
 
 #: Models that replay the reference solutions: whole, or without what the last turn takes.
 REFERENCE_MODELS = {"ground-truth": True, "ground-truth-incomplete": False}
+
+_GROUPS: dict[str, tuple[str, ...]] = {"multi_turn": MULTI_TURN, "memory": MEMORY}
 
 Category = Literal[
     "multi_turn_base",
@@ -35,6 +39,9 @@ Category = Literal[
     "multi_turn_miss_param",
     "multi_turn_long_context",
     "multi_turn",
+    "memory_kv",
+    "memory_rec_sum",
+    "memory",
 ]
 
 
@@ -51,10 +58,12 @@ def bfcl(
     parallel: int = 8,
     max_tokens: int = 512,
     tool_timeout: float = 60.0,
+    pauses: str = MEASURED,
+    seed: int = 1,
     out: Path | None = None,
     json: JsonTarget = None,
 ) -> int:
-    """Run multi-turn entries of the Berkeley Function Calling Leaderboard.
+    """Run agents' entries of the Berkeley Function Calling Leaderboard.
 
     Every entry is one program; functions run in the package's own back ends, and its own checker
     decides. With several policies the same entries run under each, on an engine that is started
@@ -70,7 +79,7 @@ def bfcl(
     Parameters
     ----------
     categories
-        What to run; multi_turn is all four, multi_turn_base if nothing is said.
+        What to run: multi_turn_base if nothing is said; multi_turn is all four, memory both.
     url
         An OpenAI-compatible engine.
     api_key
@@ -95,6 +104,12 @@ def bfcl(
         Generated tokens per model request.
     tool_timeout
         Seconds that a function may take; one that takes longer fails its entry.
+    pauses
+        Added to functions, which answer at once: measured adds nothing; trace:FILE draws from the
+        tool times of a trace; dist:NAME:NUMBERS from fixed:S, uniform:LOW,HIGH, exp:MEAN,
+        lognormal:MEDIAN,SIGMA or pareto:ALPHA,LOW,HIGH (seconds).
+    seed
+        Of the pauses: each call's is the same under every policy.
     out
         Folder for results.jsonl and the traces; by default one below traces/runs.
     """
@@ -111,13 +126,12 @@ def bfcl(
             "--policy is of an engine that this command starts",
             hint="leave out --policy, or --url and --model ground-truth",
         )
-    chosen = list(dict.fromkeys(MULTI_TURN if "multi_turn" in categories else categories))
+    added = Pauses(pauses, seed)
     data = bfcl_data()
-    entries = [
-        entry
-        for category in chosen or MULTI_TURN[:1]
-        for entry in spread(load_entries(data, category), limit)
-    ]
+    chosen = dict.fromkeys(
+        name for each in categories or MULTI_TURN[:1] for name in _GROUPS.get(each, (each,))
+    )
+    entries = [entry for name in chosen for entry in choose(load_entries(data, name), limit)]
     settings = {
         "model": model,
         "url": url,
@@ -125,20 +139,25 @@ def bfcl(
         "dtype": dtype.value,
         "max_tokens": max_tokens,
         "tool_timeout_s": tool_timeout,
+        "pauses": added.spec,
+        "seed": seed,
     }
     folder = out or Path(f"traces/runs/{datetime.now():%Y%m%d-%H%M%S}-bfcl")
-    options = EntryOptions(max_tokens=max_tokens, tool_timeout=tool_timeout)
+    notes = {"benchmark": "bfcl", "pauses": added.spec, "pauses_injected": added.injected}
+    options = EntryOptions(
+        max_tokens=max_tokens, tool_timeout=tool_timeout, pauses=added, folder=folder / "memory"
+    )
     open_runtime: Open
     if model in REFERENCE_MODELS:
         reference = ReferenceModel(complete=REFERENCE_MODELS[model])
         options = replace(options, streams=False, holds_back=False, begins=reference.begins)
 
         def open_runtime(_policy: str | None, trace: Path) -> AbstractAsyncContextManager[Runtime]:
-            return reference.connect(trace=trace)
+            return reference.connect(trace=trace, trace_notes=notes)
     else:
         chosen_device = None if device is DeviceChoice.AUTO else device.resolve()
         engine = EngineSettings(model=model, device=chosen_device, kv_tokens=kv_tokens, dtype=dtype)
-        open_runtime = EngineChoice(url, api_key, engine).open
+        open_runtime = EngineChoice(url, api_key, engine, notes).open
 
     async def work(runtime: Runtime, entry: Entry, policy: str | None) -> EntryResult:
         return await run_entry(runtime, entry, policy, options)
@@ -146,3 +165,9 @@ def bfcl(
     job = Job("bfcl", entries, settings, folder, parallel)
     under: list[str | None] = [*policies] or [None]
     return anyio.run(job.run, under, open_runtime, work, json)
+
+
+def load_entries(data: Path, category: str) -> list[Entry]:
+    """All entries of a category."""
+    load = load_memory_entries if category in MEMORY else load_multi_turn
+    return load(data, category)

@@ -33,6 +33,8 @@ _FUNCTION_FILES = {
     "TradingBot": "trading_bot.json",
     "TravelAPI": "travel_booking.json",
     "VehicleControlAPI": "vehicle_control.json",
+    "MemoryAPI_kv": "memory_kv.json",
+    "MemoryAPI_rec_sum": "memory_rec_sum.json",
 }
 
 #: The package's names of types that JSON schema calls otherwise.
@@ -70,6 +72,8 @@ class Entry:
         functions: that there are from the beginning.
         reference: calls of the reference solution by turn, as Python source.
         raw: as the package has it, for its back ends and its checker.
+        after: entries that have to end before this one begins.
+        answers: of which the last answer has to contain one; None: calls are checked, if anything.
     """
 
     entry_id: str
@@ -78,17 +82,31 @@ class Entry:
     functions: tuple[Function, ...]
     reference: tuple[tuple[str, ...], ...]
     raw: dict[str, Any]
+    after: tuple[str, ...] = ()
+    answers: tuple[str, ...] | None = None
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether there is anything to check; otherwise it only prepares others."""
+        return bool(self.reference) or self.answers is not None
 
 
-def load_entries(data: Path, category: str) -> list[Entry]:
-    """All entries of a category, in the package's order.
+def load_multi_turn(data: Path, category: str) -> list[Entry]:
+    """All entries of a category of `MULTI_TURN`, in the package's order.
 
     Args:
         data: folder `data` of the package.
     """
     file = f"BFCL_v4_{category}.json"
-    answers = {row["id"]: row["ground_truth"] for row in _rows(data / "possible_answer" / file)}
-    return [_entry(data, category, row, answers[row["id"]]) for row in _rows(data / file)]
+    answers = {row["id"]: row["ground_truth"] for row in rows(data / "possible_answer" / file)}
+    return [_entry(data, category, row, answers[row["id"]]) for row in rows(data / file)]
+
+
+def choose(entries: list[Entry], limit: int | None) -> list[Entry]:
+    """At most so many scored entries, evenly over all, and those that they come after."""
+    scored = spread([entry for entry in entries if entry.is_scored], limit)
+    wanted = {entry.entry_id for entry in scored}.union(*(entry.after for entry in scored))
+    return [entry for entry in entries if entry.entry_id in wanted]
 
 
 def spread(entries: list[T], limit: int | None) -> list[T]:
@@ -102,7 +120,7 @@ def _entry(data: Path, category: str, row: dict[str, Any], reference: list[list[
     functions = {
         function.name: function
         for back_end in row["involved_classes"]
-        for function in _functions(data, back_end)
+        for function in functions_of(data, back_end)
     }
     held: dict[str, list[str]] = row.get("missed_function", {})
     turns = []
@@ -122,11 +140,12 @@ def _entry(data: Path, category: str, row: dict[str, Any], reference: list[list[
 
 
 @cache
-def _functions(data: Path, back_end: str) -> tuple[Function, ...]:
+def functions_of(data: Path, back_end: str) -> tuple[Function, ...]:
+    """The functions of a tool back end."""
     path = data / "multi_turn_func_doc" / _FUNCTION_FILES[back_end]
     return tuple(
         Function(row["name"], row["description"], _json_schema(row["parameters"]))
-        for row in _rows(path)
+        for row in rows(path)
     )
 
 
@@ -143,7 +162,8 @@ def _json_schema(node: Any) -> Any:
     return schema
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a file of the package."""
     with path.open(encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 from pydantic import TypeAdapter
 
 from agentrt import Agent, Context, Tool, agent
 from agentrt.errors import NoAnswer
+from agentrt_tools.bench.pauses import Pauses
 from agentrt_tools.bfcl.calls import render
 from agentrt_tools.bfcl.entries import Entry, Function
 from agentrt_tools.bfcl.world import World, WorldLost
@@ -46,10 +48,17 @@ class Transcript:
     Attributes:
         calls: as source, by turn and step.
         answers: the text that ended each turn; empty where there was none.
+        injected_s: pauses that were added to its calls.
     """
 
     calls: list[list[list[str]]] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
+    injected_s: float = 0.0
+
+    @property
+    def made(self) -> int:
+        """Calls so far."""
+        return sum(map(len, self.calls))
 
 
 def entry_agent(
@@ -60,6 +69,8 @@ def entry_agent(
     max_tokens: int,
     timeout: float,
     holds_back: bool,
+    pauses: Pauses,
+    instructions: str = INSTRUCTIONS,
 ) -> Agent[[], None]:
     """The agent of one entry.
 
@@ -69,6 +80,8 @@ def entry_agent(
         max_tokens: per model request.
         timeout: of a call, seconds.
         holds_back: functions that the entry brings in later are not there before.
+        pauses: added to the calls.
+        instructions: the system prompt.
     """
     late = [function for turn in entry.turns for function in turn.added]
 
@@ -77,9 +90,9 @@ def entry_agent(
             function.name,
             function.description,
             function.parameters,
-            _caller(function.name, world, transcript),
+            _caller(entry, function.name, world, transcript, pauses),
             validator=TypeAdapter(dict[str, Any]),
-            timeout=timeout,
+            timeout=timeout + pauses.longest_s,
             output_limit=_RESULT_LIMIT,
         )
 
@@ -101,7 +114,7 @@ def entry_agent(
                 raise CallLimit(f"more than {CALL_LIMIT} calls in turn {at} of the user")
 
     run.__name__ = entry.category
-    run.__doc__ = INSTRUCTIONS
+    run.__doc__ = instructions
     run_agent = agent(
         tools=[as_tool(each) for each in (*entry.functions, *(() if holds_back else late))],
         max_tokens=max_tokens,
@@ -112,10 +125,14 @@ def entry_agent(
 
 
 def _caller(
-    name: str, world: World, transcript: Transcript
+    entry: Entry, name: str, world: World, transcript: Transcript, pauses: Pauses
 ) -> Callable[..., Coroutine[Any, Any, str]]:
     async def call(**arguments: Any) -> str:
+        pause = pauses.seconds(entry.entry_id, transcript.made)
         transcript.calls[-1].append([render(name, arguments)])
-        return await world.call(name, arguments)
+        result = await world.call(name, arguments)
+        transcript.injected_s += pause
+        await anyio.sleep(pause)
+        return result
 
     return call

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 
@@ -12,10 +13,14 @@ from agentrt import Program, Running, Runtime
 from agentrt.program import sum_known
 from agentrt_tools.bench.failures import ends_the_run, kind_of
 from agentrt_tools.bench.first_token import FirstTokens
+from agentrt_tools.bench.pauses import Pauses
 from agentrt_tools.bench.results import EntryResult
 from agentrt_tools.bfcl.entries import Entry
-from agentrt_tools.bfcl.program import CallLimit, Transcript, entry_agent
+from agentrt_tools.bfcl.memory import MEMORY
+from agentrt_tools.bfcl.program import INSTRUCTIONS, CallLimit, Transcript, entry_agent
 from agentrt_tools.bfcl.world import COMMAND, Verdict, World, WorldLost
+
+NO_PAUSES = Pauses()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,9 @@ class EntryOptions:
         max_tokens: per model request.
         tool_timeout: seconds of a call.
         holds_back: functions that an entry brings in later are not there before.
+        pauses: added to calls.
         streams: whether replies are streamed, which shows when their first token comes.
+        folder: for the memories of entries, by policy.
         back_end: command that starts the tool back ends.
         begins: told of each program before its first request.
     """
@@ -34,7 +41,9 @@ class EntryOptions:
     max_tokens: int = 512
     tool_timeout: float = 60.0
     holds_back: bool = True
+    pauses: Pauses = NO_PAUSES
     streams: bool = True
+    folder: Path | None = None
     back_end: Sequence[str] = COMMAND
     begins: Callable[[str, Entry], None] = lambda program_id, entry: None
 
@@ -53,7 +62,9 @@ async def run_entry(
     transcript, first = Transcript(), FirstTokens(time.monotonic)
     started: list[Program] = []
     try:
-        async with World(entry, options.back_end) as world:
+        remembers = entry.category in MEMORY
+        folder = options.folder / (policy or "memory") if remembers and options.folder else None
+        async with World(entry, options.back_end, folder) as world:
             agent = entry_agent(
                 entry,
                 world,
@@ -61,16 +72,21 @@ async def run_entry(
                 max_tokens=options.max_tokens,
                 timeout=options.tool_timeout,
                 holds_back=options.holds_back,
+                pauses=options.pauses,
+                instructions=await world.prompt() if remembers else INSTRUCTIONS,
             )
             async with runtime.start(agent) as running:
                 started.append(running.program)
                 options.begins(running.program.program_id, entry)
                 error = await _followed(running, first if options.streams else None)
+            if remembers and not entry.is_scored and not world.lost:
+                await world.keep()
             if error is not None:
                 raise error
-            verdict = await world.check(transcript.calls)
+            verdict = await _checked(world, entry, transcript)
     except CallLimit as error:
-        verdict = Verdict(False, "multi_turn:force_terminated", str(error))
+        kind = "agentic" if remembers else "multi_turn"
+        verdict = Verdict(False, f"{kind}:force_terminated", str(error))
     except WorldLost as error:
         verdict = Verdict(False, "tool:lost", str(error))
     except Exception as error:
@@ -78,6 +94,15 @@ async def run_entry(
             raise
         verdict = Verdict(False, kind_of(error), str(error))
     return _result(entry, policy, verdict, transcript, started, first.mean_s)
+
+
+async def _checked(world: World, entry: Entry, transcript: Transcript) -> Verdict:
+    """What the package's checker says; an entry without anything to check has done well."""
+    if entry.answers is not None:
+        return await world.check_answer(transcript.answers[-1], entry.answers)
+    if entry.reference:
+        return await world.check(transcript.calls)
+    return Verdict(True)
 
 
 async def _followed(running: Running[None], first: FirstTokens | None) -> Exception | None:
@@ -105,13 +130,14 @@ def _result(
         entry=entry.entry_id,
         category=entry.category,
         policy=policy,
-        valid=verdict.valid,
+        valid=verdict.valid if entry.is_scored else None,
         problem=verdict.problem,
         message=verdict.message,
         program_id=started[0].program_id if started else "",
         seconds=sum((each.ended or 0.0) - (each.started or 0.0) for each in started),
         model_s=sum(turn.model_s for turn in turns),
         tool_s=sum(each.tool_s for each in started),
+        injected_s=transcript.injected_s,
         ttft_s=ttft_s,
         turns=len(turns),
         tool_calls=sum(len(each.tool_calls) for each in started),

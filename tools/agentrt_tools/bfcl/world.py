@@ -56,9 +56,13 @@ class World:
     Args:
         entry: whose back ends these are.
         command: that starts them.
+        folder: where entries of the memory categories find and leave their memory.
     """
 
-    def __init__(self, entry: Entry, command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self, entry: Entry, command: Sequence[str] = COMMAND, folder: Path | None = None
+    ) -> None:
+        self._folder = folder
         self.lost = ""
         self._entry = entry
         self._command = command
@@ -76,11 +80,12 @@ class World:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+            env=self._environment(),
         )
         try:
-            first = {"entry": self._entry.raw, "reference": self._entry.reference}
-            await self._ask(first, "ready", "the start")
+            folder = None if self._folder is None else str(self._folder.resolve())
+            about = {"entry": self._entry.raw, "reference": self._entry.reference}
+            await self._ask(about | {"folder": folder}, "ready", "the start")
         except BaseException:
             await self._end()
             raise
@@ -110,13 +115,46 @@ class World:
         Raises:
             WorldLost: there is no process any more, or it gives no verdict in time.
         """
+        return await self._verdict({"check": calls})
+
+    async def check_answer(self, answer: str, accepted: Sequence[str]) -> Verdict:
+        """What the package's checker says of an answer that has to contain one of some texts.
+
+        Raises:
+            WorldLost: as `check`.
+        """
+        return await self._verdict({"answer": answer, "accepted": accepted})
+
+    async def prompt(self) -> str:
+        """What a model is told of its memory.
+
+        Raises:
+            WorldLost: there is no process any more, or it answers with garbage.
+        """
+        return str(await self._ask({"prompt": True}, "prompt", "reading the memory"))
+
+    async def keep(self) -> None:
+        """Leave the memory for the entries that come after.
+
+        Raises:
+            WorldLost: as `prompt`.
+        """
+        await self._ask({"keep": True}, "kept", "keeping the memory")
+
+    async def _verdict(self, request: dict[str, Any]) -> Verdict:
         try:
             with anyio.fail_after(CHECK_S):
-                found = await self._ask({"check": calls}, "verdict", "the check")
+                found = await self._ask(request, "verdict", "the check")
         except TimeoutError as error:
             raise WorldLost(f"the checker gave no verdict within {CHECK_S:g} s") from error
         message = found.get("error_message", "")
         return Verdict(found["valid"] is True, found.get("error_type", ""), str(message))
+
+    def _environment(self) -> dict[str, str]:
+        variables = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        if self._folder is not None:  # or the package makes folders beside itself
+            variables["BFCL_PROJECT_ROOT"] = str(self._folder.resolve())
+        return variables
 
     async def _ask(self, request: dict[str, Any], wanted: str, what: str) -> Any:
         if self.lost:
