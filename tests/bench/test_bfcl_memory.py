@@ -23,7 +23,7 @@ KEEP: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(scope="module", params=MEMORY)
+@pytest.fixture(scope="module", params=MEMORY[:2])
 def entries(request: pytest.FixtureRequest, data: Path) -> list[Entry]:
     return load_memory_entries(data, request.param)
 

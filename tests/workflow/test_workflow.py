@@ -215,6 +215,7 @@ def test_the_graph_of_a_real_run() -> None:
 
 def test_the_command_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AGENTRT_STATE_DIR", str(tmp_path / "state"))
     Path("agents.py").write_text(
         "from agentrt import Context, agent\n\n\n@agent\nasync def poet(ctx: Context) -> str:\n"
         '    """You write."""\n    return await ctx.say("Write.")\n'

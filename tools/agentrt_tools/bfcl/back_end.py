@@ -9,7 +9,7 @@ and can be killed where a back end hangs. Messages are lines of JSON, on standar
 {"call": "cd(folder='document')"}                        answered with {"result": "…"}
 {"check": [[["cd(folder='document')"]]]}                 calls by turn and step; {"verdict": {…}}
 {"answer": "Michael", "accepted": ["Michael"]}           the last answer; {"verdict": {…}}
-{"prompt": true}                                         what memory there is; {"prompt": "…"}
+{"prompt": true}                                         what the model is told; {"prompt": "…"}
 {"keep": true}                                           keep it; {"kept": true}
 
 It imports nothing but the package, so that it starts in a moment.
@@ -65,9 +65,12 @@ class BackEnd:
         return _kept(agentic_checker(answer, accepted))
 
     def prompt(self) -> str:
-        """What a model is told of its memory, in the package's words."""
+        """What a model is told of its memory and of its answers, in the package's words."""
         from bfcl_eval.constants import default_prompts as words
 
+        answers = words.ADDITIONAL_SYSTEM_PROMPT_FOR_AGENTIC_RESPONSE_FORMAT
+        if "scenario" not in self._entry:
+            return str(answers).strip()
         whole = "rec_sum" in self._category
         template = (
             words.MEMORY_BACKEND_INSTRUCTION_UNIFIED
@@ -79,7 +82,7 @@ class BackEnd:
             memory_content=self._memory()._dump_core_memory_to_context(),
         )
         if "prereq" not in self._category:
-            prompt += "\n\n" + words.ADDITIONAL_SYSTEM_PROMPT_FOR_AGENTIC_RESPONSE_FORMAT
+            prompt += "\n\n" + answers
         return str(prompt).strip()
 
     def keep(self) -> None:

@@ -23,15 +23,13 @@ from agentrt_tools.bench.job import Job, Open
 from agentrt_tools.bench.packages import bfcl_data
 from agentrt_tools.bench.pauses import MEASURED, Pauses
 from agentrt_tools.bench.results import EntryResult
-from agentrt_tools.bfcl.entries import MULTI_TURN, Entry, choose, load_multi_turn
-from agentrt_tools.bfcl.memory import MEMORY, load_memory_entries
+from agentrt_tools.bfcl.categories import GROUPS, load_category
+from agentrt_tools.bfcl.entries import MULTI_TURN, Entry, choose
 from agentrt_tools.bfcl.reference import ReferenceModel
 from agentrt_tools.bfcl.run_entry import EntryOptions, run_entry
 
 #: Models that replay the reference solutions: whole, or without what the last turn takes.
 REFERENCE_MODELS = {"ground-truth": True, "ground-truth-incomplete": False}
-
-_GROUPS: dict[str, tuple[str, ...]] = {"multi_turn": MULTI_TURN, "memory": MEMORY}
 
 Category = Literal[
     "multi_turn_base",
@@ -42,6 +40,9 @@ Category = Literal[
     "memory_kv",
     "memory_rec_sum",
     "memory",
+    "memory_vector",
+    "web_search_base",
+    "web_search_no_snippet",
 ]
 
 
@@ -79,7 +80,8 @@ def bfcl(
     Parameters
     ----------
     categories
-        What to run: multi_turn_base if nothing is said; multi_turn is all four, memory both.
+        What to run: multi_turn_base if nothing is said; multi_turn is all four, memory the two
+        that run anywhere. memory_vector needs a model of a hub, web_search a search service.
     url
         An OpenAI-compatible engine.
     api_key
@@ -129,9 +131,9 @@ def bfcl(
     added = Pauses(pauses, seed)
     data = bfcl_data()
     chosen = dict.fromkeys(
-        name for each in categories or MULTI_TURN[:1] for name in _GROUPS.get(each, (each,))
+        name for each in categories or MULTI_TURN[:1] for name in GROUPS.get(each, (each,))
     )
-    entries = [entry for name in chosen for entry in choose(load_entries(data, name), limit)]
+    entries = [entry for name in chosen for entry in choose(load_category(data, name), limit)]
     settings = {
         "model": model,
         "url": url,
@@ -165,9 +167,3 @@ def bfcl(
     job = Job("bfcl", entries, settings, folder, parallel)
     under: list[str | None] = [*policies] or [None]
     return anyio.run(job.run, under, open_runtime, work, json)
-
-
-def load_entries(data: Path, category: str) -> list[Entry]:
-    """All entries of a category."""
-    load = load_memory_entries if category in MEMORY else load_multi_turn
-    return load(data, category)

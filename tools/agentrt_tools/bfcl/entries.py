@@ -35,6 +35,8 @@ _FUNCTION_FILES = {
     "VehicleControlAPI": "vehicle_control.json",
     "MemoryAPI_kv": "memory_kv.json",
     "MemoryAPI_rec_sum": "memory_rec_sum.json",
+    "MemoryAPI_vector": "memory_vector.json",
+    "WebSearchAPI": "web_search.json",
 }
 
 #: The package's names of types that JSON schema calls otherwise.
@@ -89,6 +91,11 @@ class Entry:
     def is_scored(self) -> bool:
         """Whether there is anything to check; otherwise it only prepares others."""
         return bool(self.reference) or self.answers is not None
+
+    @property
+    def is_agentic(self) -> bool:
+        """Whether its prompt is the package's, and its last answer what counts."""
+        return not self.reference
 
 
 def load_multi_turn(data: Path, category: str) -> list[Entry]:

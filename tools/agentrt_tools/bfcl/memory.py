@@ -12,7 +12,8 @@ from pathlib import Path
 
 from agentrt_tools.bfcl.entries import Entry, UserTurn, functions_of, rows
 
-MEMORY = ("memory_kv", "memory_rec_sum")
+#: The last one needs a model of a hub.
+MEMORY = ("memory_kv", "memory_rec_sum", "memory_vector")
 
 _SCENARIOS = ("customer", "finance", "healthcare", "notetaker", "student")
 _ALL = "memory"

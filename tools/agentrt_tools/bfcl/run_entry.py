@@ -73,7 +73,7 @@ async def run_entry(
                 timeout=options.tool_timeout,
                 holds_back=options.holds_back,
                 pauses=options.pauses,
-                instructions=await world.prompt() if remembers else INSTRUCTIONS,
+                instructions=await world.prompt() if entry.is_agentic else INSTRUCTIONS,
             )
             async with runtime.start(agent) as running:
                 started.append(running.program)
@@ -85,7 +85,7 @@ async def run_entry(
                 raise error
             verdict = await _checked(world, entry, transcript)
     except CallLimit as error:
-        kind = "agentic" if remembers else "multi_turn"
+        kind = "agentic" if entry.is_agentic else "multi_turn"
         verdict = Verdict(False, f"{kind}:force_terminated", str(error))
     except WorldLost as error:
         verdict = Verdict(False, "tool:lost", str(error))

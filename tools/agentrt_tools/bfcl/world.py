@@ -126,12 +126,12 @@ class World:
         return await self._verdict({"answer": answer, "accepted": accepted})
 
     async def prompt(self) -> str:
-        """What a model is told of its memory.
+        """What the package tells a model of its memory and of its answers.
 
         Raises:
             WorldLost: there is no process any more, or it answers with garbage.
         """
-        return str(await self._ask({"prompt": True}, "prompt", "reading the memory"))
+        return str(await self._ask({"prompt": True}, "prompt", "reading the prompt"))
 
     async def keep(self) -> None:
         """Leave the memory for the entries that come after.
