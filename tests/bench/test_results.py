@@ -8,7 +8,7 @@ import pytest
 
 from agentrt.errors import SettingError
 from agentrt_tools.bench.figures import figures
-from agentrt_tools.bench.results import EntryResult, ResultFile
+from agentrt_tools.bench.results import EntryResult, ResultFile, file_name
 
 SETTINGS = {"benchmark": "bfcl", "max_tokens": 512}
 
@@ -73,6 +73,19 @@ def test_transcripts_are_compared_with_those_of_the_first_policy() -> None:
         ]
     )
     assert guard["differing"] == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "name"),
+    [
+        ("guard", "guard"),
+        ("guard:headroom=0.02", "guard_headroom=0.02"),
+        ("./mine.py", "mine.py"),
+        ("../..", "policy"),
+    ],
+)
+def test_files_are_named_after_policies(policy: str, name: str) -> None:
+    assert file_name(policy) == name
 
 
 def test_figures_by_policy() -> None:

@@ -15,7 +15,7 @@ from agentrt.cli.interruption import cancelled_by_signals
 from agentrt.cli.run_progress import RunProgress
 from agentrt_tools.bench.engines import policy_of
 from agentrt_tools.bench.figures import figures
-from agentrt_tools.bench.results import FILE, EntryResult, ResultFile
+from agentrt_tools.bench.results import FILE, EntryResult, ResultFile, file_name
 from agentrt_tools.bench.view import table
 from agentrt_tools.bench.work import work_off
 
@@ -119,7 +119,7 @@ class Job(Generic[E]):
 
     def _new_trace(self, policy: str | None) -> Path:
         """A file that is not there yet: a run that goes on begins another one."""
-        stem = "trace" if policy is None else f"trace-{policy.partition(':')[0]}"
+        stem = "trace" if policy is None else f"trace-{file_name(policy)}"
         at = 1
         while (path := self._folder / f"{stem}{f'-{at}' if at > 1 else ''}.jsonl").exists():
             at += 1

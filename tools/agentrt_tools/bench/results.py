@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -12,6 +13,11 @@ from agentrt.errors import SettingError
 
 FILE = "results.jsonl"
 _FORMAT = "agentrt.bench.v1"
+
+
+def file_name(policy: str) -> str:
+    """Of what belongs to a policy, whose name may be that of a file or have parameters."""
+    return re.sub(r"[^\w.=-]+", "_", policy).strip("._") or "policy"
 
 
 class EntryResult(msgspec.Struct, kw_only=True, frozen=True):

@@ -14,7 +14,7 @@ from agentrt.program import sum_known
 from agentrt_tools.bench.failures import ends_the_run, kind_of
 from agentrt_tools.bench.first_token import FirstTokens
 from agentrt_tools.bench.pauses import Pauses
-from agentrt_tools.bench.results import EntryResult
+from agentrt_tools.bench.results import EntryResult, file_name
 from agentrt_tools.bfcl.entries import Entry
 from agentrt_tools.bfcl.memory import MEMORY
 from agentrt_tools.bfcl.program import INSTRUCTIONS, CallLimit, Transcript, entry_agent
@@ -63,7 +63,9 @@ async def run_entry(
     started: list[Program] = []
     try:
         remembers = entry.category in MEMORY
-        folder = options.folder / (policy or "memory") if remembers and options.folder else None
+        folder = (
+            options.folder / file_name(policy or "any") if remembers and options.folder else None
+        )
         async with World(entry, options.back_end, folder) as world:
             agent = entry_agent(
                 entry,
