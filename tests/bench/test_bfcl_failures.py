@@ -13,6 +13,7 @@ from agentrt.testing import ScriptedModel, answer, call, dies, refuses
 from agentrt_tools.bench.results import EntryResult
 from agentrt_tools.bfcl import world
 from agentrt_tools.bfcl.entries import Entry
+from agentrt_tools.bfcl.program import CALL_LIMIT
 from agentrt_tools.bfcl.run_entry import EntryOptions, run_entry
 from agentrt_tools.bfcl.world import World, WorldLost
 from tests.bench.conftest import run_reference
@@ -93,20 +94,20 @@ def test_nothing_is_left_of_a_back_end(base: list[Entry]) -> None:
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), 5)
 
 
-def with_model(entry: Entry, model: ScriptedModel) -> EntryResult:
+def with_model(entry: Entry, model: ScriptedModel, call_limit: int = CALL_LIMIT) -> EntryResult:
     async def main() -> EntryResult:
         async with model.connect() as runtime:
-            return await run_entry(runtime, entry, "guard", EntryOptions())
+            return await run_entry(runtime, entry, "guard", EntryOptions(call_limit=call_limit))
 
     return anyio.run(main)
 
 
 def test_more_calls_than_a_turn_may_make(base: list[Entry]) -> None:
-    with ScriptedModel([*[call("pwd")] * 41, answer("at last")]) as model:
-        result = with_model(base[0], model)
+    with ScriptedModel([*[call("pwd")] * 4, answer("at last")]) as model:
+        result = with_model(base[0], model, call_limit=3)
     assert (result.valid, result.problem) == (False, "multi_turn:force_terminated")
-    assert result.message == "more than 40 calls in turn 1 of the user"
-    assert len(result.calls[0]) == 41
+    assert result.message == "more than 3 calls in turn 1 of the user"
+    assert len(result.calls[0]) == 4
 
 
 def test_forty_calls_are_not_too_many(base: list[Entry]) -> None:

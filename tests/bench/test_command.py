@@ -78,6 +78,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     [
         (["--limit", "0"], "--limit is 0: expected at least 1"),
         (["--parallel", "0"], "--parallel is 0: expected at least 1"),
+        (["--call-limit", "0"], "--call-limit is 0: expected at least 1"),
         (["--max-tokens", "-1"], "--max-tokens is -1: expected at least 1"),
         (["--tool-timeout", "0"], "--tool-timeout is 0: expected more than 0"),
         (["--policy", "lru,nonsense"], "unknown policy 'nonsense'"),

@@ -361,7 +361,7 @@ def test_an_engine_of_the_run_that_is_killed(folder: Path, model_folder: Path) -
     assert states == ["finished", "failed", "failed"]
     assert " 1 finished" in done.out
     assert "talker#1 finished: " in done.out
-    assert len(read_trace(folder / "t.jsonl")[1]) == 3
+    assert len(read_trace(folder / "t.jsonl")[1]) == 1  # the others got no answer
     assert done.err.count("went away during a request") == 1
     assert "error: the engine ended (signal 9):\n" in done.err
     assert "hint: its whole log: " in done.err

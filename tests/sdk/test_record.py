@@ -139,6 +139,22 @@ def test_ended_programs_are_on_disk_while_others_run(tmp_path: Path) -> None:
     assert [len(record.turns) for record in records] == [1, 1]
 
 
+def test_a_program_without_an_answer_is_not_in_the_trace(tmp_path: Path) -> None:
+    """A reader refuses programs without turns."""
+    path = tmp_path / "run.jsonl"
+
+    async def main(url: str) -> None:
+        async with connect(url, trace=path, trace_notes={"why": "a test"}) as runtime:
+            with pytest.raises(EngineLost):
+                await runtime.run(reader)
+
+    with ScriptedEngine([dies()]) as engine:
+        anyio.run(main, engine.url)
+    header, records = read_lines(path)
+    assert records == []
+    assert header["why"] == "a test"
+
+
 def test_a_trace_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingError, match=r"cannot write the trace .*file/run\.jsonl"):

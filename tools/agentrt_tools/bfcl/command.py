@@ -25,6 +25,7 @@ from agentrt_tools.bench.pauses import MEASURED, Pauses
 from agentrt_tools.bench.results import EntryResult
 from agentrt_tools.bfcl.categories import GROUPS, load_category
 from agentrt_tools.bfcl.entries import MULTI_TURN, Entry, choose
+from agentrt_tools.bfcl.program import CALL_LIMIT
 from agentrt_tools.bfcl.reference import ReferenceModel
 from agentrt_tools.bfcl.run_entry import EntryOptions, run_entry
 
@@ -58,6 +59,7 @@ def bfcl(
     limit: int | None = None,
     parallel: int = 8,
     max_tokens: int = 512,
+    call_limit: int = CALL_LIMIT,
     tool_timeout: float = 60.0,
     pauses: str = MEASURED,
     seed: int = 1,
@@ -104,6 +106,8 @@ def bfcl(
         Entries at once.
     max_tokens
         Generated tokens per model request.
+    call_limit
+        Calls that a request of the user may lead to; with one more the entry has failed.
     tool_timeout
         Seconds that a function may take; one that takes longer fails its entry.
     pauses
@@ -115,7 +119,12 @@ def bfcl(
     out
         Folder for results.jsonl and the traces; by default one below traces/runs.
     """
-    for name, number in (("limit", limit), ("parallel", parallel), ("max-tokens", max_tokens)):
+    for name, number in (
+        ("limit", limit),
+        ("parallel", parallel),
+        ("max-tokens", max_tokens),
+        ("call-limit", call_limit),
+    ):
         if number is not None and number < 1:
             raise SettingError(f"--{name} is {number}: expected at least 1")
     if not tool_timeout > 0:
@@ -140,6 +149,7 @@ def bfcl(
         "kv_tokens": kv_tokens,
         "dtype": dtype.value,
         "max_tokens": max_tokens,
+        "call_limit": call_limit,
         "tool_timeout_s": tool_timeout,
         "pauses": added.spec,
         "seed": seed,
@@ -147,7 +157,11 @@ def bfcl(
     folder = out or Path(f"traces/runs/{datetime.now():%Y%m%d-%H%M%S}-bfcl")
     notes = {"benchmark": "bfcl", "pauses": added.spec, "pauses_injected": added.injected}
     options = EntryOptions(
-        max_tokens=max_tokens, tool_timeout=tool_timeout, pauses=added, folder=folder / "memory"
+        max_tokens=max_tokens,
+        call_limit=call_limit,
+        tool_timeout=tool_timeout,
+        pauses=added,
+        folder=folder / "memory",
     )
     open_runtime: Open
     if model in REFERENCE_MODELS:

@@ -68,6 +68,7 @@ def entry_agent(
     *,
     max_tokens: int,
     timeout: float,
+    call_limit: int,
     holds_back: bool,
     pauses: Pauses,
     instructions: str = INSTRUCTIONS,
@@ -79,6 +80,7 @@ def entry_agent(
         transcript: filled while it runs.
         max_tokens: per model request.
         timeout: of a call, seconds.
+        call_limit: calls that a turn of the user may lead to.
         holds_back: functions that the entry brings in later are not there before.
         pauses: added to the calls.
         instructions: the system prompt.
@@ -103,15 +105,15 @@ def entry_agent(
             transcript.calls.append([])
             transcript.answers.append("")
             try:
-                answer = await ctx.loop(turn.prompt, tools=tools, max_turns=CALL_LIMIT + 2)
+                answer = await ctx.loop(turn.prompt, tools=tools, max_turns=call_limit + 2)
                 transcript.answers[-1] = answer
             except NoAnswer:
                 pass  # as in the package: the user goes on
             if world.lost:
                 raise WorldLost(world.lost)
-            if len(transcript.calls[-1]) > CALL_LIMIT:
+            if len(transcript.calls[-1]) > call_limit:
                 at = len(transcript.calls)
-                raise CallLimit(f"more than {CALL_LIMIT} calls in turn {at} of the user")
+                raise CallLimit(f"more than {call_limit} calls in turn {at} of the user")
 
     run.__name__ = entry.category
     run.__doc__ = instructions

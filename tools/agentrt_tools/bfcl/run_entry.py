@@ -17,7 +17,7 @@ from agentrt_tools.bench.pauses import Pauses
 from agentrt_tools.bench.results import EntryResult, file_name
 from agentrt_tools.bfcl.entries import Entry
 from agentrt_tools.bfcl.memory import MEMORY
-from agentrt_tools.bfcl.program import INSTRUCTIONS, CallLimit, Transcript, entry_agent
+from agentrt_tools.bfcl.program import CALL_LIMIT, INSTRUCTIONS, CallLimit, Transcript, entry_agent
 from agentrt_tools.bfcl.world import COMMAND, Verdict, World, WorldLost
 
 NO_PAUSES = Pauses()
@@ -30,6 +30,7 @@ class EntryOptions:
     Attributes:
         max_tokens: per model request.
         tool_timeout: seconds of a call.
+        call_limit: calls that a turn of the user may lead to.
         holds_back: functions that an entry brings in later are not there before.
         pauses: added to calls.
         streams: whether replies are streamed, which shows when their first token comes.
@@ -40,6 +41,7 @@ class EntryOptions:
 
     max_tokens: int = 512
     tool_timeout: float = 60.0
+    call_limit: int = CALL_LIMIT
     holds_back: bool = True
     pauses: Pauses = NO_PAUSES
     streams: bool = True
@@ -73,6 +75,7 @@ async def run_entry(
                 transcript,
                 max_tokens=options.max_tokens,
                 timeout=options.tool_timeout,
+                call_limit=options.call_limit,
                 holds_back=options.holds_back,
                 pauses=options.pauses,
                 instructions=await world.prompt() if entry.is_agentic else INSTRUCTIONS,
