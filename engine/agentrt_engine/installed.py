@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,14 +46,20 @@ class Inventory:
 
 def read_inventory() -> Inventory:
     """The inventory of the running environment."""
+    versions = installed_versions(CPU_TORCH + CPU_PACKAGES + CPU_PACKAGES_ALONE + CUDA_PACKAGES)
+    plugins = importlib.metadata.entry_points(group=PLUGIN_GROUP, name=PLUGIN_NAME)
+    return Inventory(versions, _torch_device() if "torch" in versions else None, bool(plugins))
+
+
+def installed_versions(requirements: Iterable[Requirement]) -> dict[str, str]:
+    """Package → version, of those that are installed."""
     versions = {}
-    for requirement in CPU_TORCH + CPU_PACKAGES + CPU_PACKAGES_ALONE + CUDA_PACKAGES:
+    for requirement in requirements:
         try:
             versions[requirement.name] = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    plugins = importlib.metadata.entry_points(group=PLUGIN_GROUP, name=PLUGIN_NAME)
-    return Inventory(versions, _torch_device() if "torch" in versions else None, bool(plugins))
+    return versions
 
 
 def engine_problem(device: Device, inventory: Inventory) -> EngineError | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 import anyio
@@ -17,6 +16,7 @@ from agentrt.errors import (
     SettingError,
 )
 from agentrt.testing import dies, says
+from agentrt_engine.sglang.ports import free_port
 from tests.support.scripted_engine import INFO, ScriptedEngine
 
 
@@ -32,13 +32,6 @@ def talk(url: str, **options: Any) -> str:
             return (await runtime.run(talker)).output
 
     return anyio.run(main)
-
-
-def free_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port: int = unused.getsockname()[1]
-        return port
 
 
 def test_nothing_at_the_url() -> None:

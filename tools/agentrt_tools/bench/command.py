@@ -11,7 +11,7 @@ from agentrt_tools.bench.packages import PACKAGES, plan
 from agentrt_tools.bench.packages import install as install_packages
 from agentrt_tools.bfcl.command import bfcl
 
-app = App(name="bench", help="Run benchmarks of agents: same scores, how much sooner?")
+app = App(name="bench")
 app.command(bfcl)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,8 +41,7 @@ class EngineChoice:
             policy: of an engine of our own; None leaves it to the engine.
         """
         async with AsyncExitStack() as resources:
-            with ExitStack() as starting:
-                stages = starting.enter_context(console.Stages())
+            with console.Stages() as stages:
                 runtime = await resources.enter_async_context(
                     connect(
                         self.url,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from agentrt.errors import SettingError
 from agentrt_engine.cache import logs_dir
 from agentrt_engine.install import Step
+from agentrt_engine.installed import installed_versions
 from agentrt_engine.pip import run_pip
 from agentrt_engine.requirements import Requirement
 
@@ -35,7 +35,7 @@ PACKAGES = {"bfcl": BFCL}
 def plan(benchmark: str) -> list[Step]:
     """The calls of pip that are still to be made."""
     wanted = PACKAGES[benchmark]
-    versions = _installed(wanted)
+    versions = installed_versions(wanted)
     missing = tuple(each for each in wanted if not each.satisfied_by(versions))
     return [Step(", ".join(map(str, missing)), missing, ("--no-deps",))] if missing else []
 
@@ -74,20 +74,10 @@ def bfcl_data() -> Path:
 
 def _problem(benchmark: str) -> str:
     wanted = PACKAGES[benchmark]
-    versions = _installed(wanted)
+    versions = installed_versions(wanted)
     for each in wanted:
         if each.name not in versions:
             return f"{each.name} is not installed"
         if not each.satisfied_by(versions):
             return f"{each.name} {versions[each.name]} is installed, expected {each}"
     return ""
-
-
-def _installed(wanted: tuple[Requirement, ...]) -> dict[str, str]:
-    versions = {}
-    for each in wanted:
-        try:
-            versions[each.name] = importlib.metadata.version(each.name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions

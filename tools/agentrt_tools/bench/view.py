@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -45,30 +45,27 @@ def table(rows: Sequence[dict[str, Any]]) -> RenderableType:
         )
         parts.append(f"transcripts other than under {rows[0]['policy'] or UNKNOWN}: {differing}")
     if any(len(row["score_by_category"]) > 1 for row in rows):
-        parts += ["", _by_category(rows)]
+        parts += ["", _beside("score of", rows, "score_by_category", _percent)]
     if any(row["problems"] for row in rows):
-        parts += ["", _problems(rows)]
+        parts += ["", _beside("what was wrong", rows, "problems", _count)]
     return Group(*parts)
 
 
-def _by_category(rows: Sequence[dict[str, Any]]) -> Table:
+def _beside(
+    title: str, rows: Sequence[dict[str, Any]], key: str, cell: Callable[[Any], str]
+) -> Table:
+    """One part of all rows, a column per policy."""
     view = Table(box=None, pad_edge=False)
-    view.add_column("score of")
+    view.add_column(title)
     for row in rows:
         view.add_column(row["policy"] or UNKNOWN, justify="right")
-    for name in dict.fromkeys(name for row in rows for name in row["score_by_category"]):
-        view.add_row(name, *(_percent(row["score_by_category"].get(name)) for row in rows))
+    for name in dict.fromkeys(name for row in rows for name in row[key]):
+        view.add_row(name, *(cell(row[key].get(name)) for row in rows))
     return view
 
 
-def _problems(rows: Sequence[dict[str, Any]]) -> Table:
-    view = Table(box=None, pad_edge=False)
-    view.add_column("what was wrong")
-    for row in rows:
-        view.add_column(row["policy"] or UNKNOWN, justify="right")
-    for name in dict.fromkeys(name for row in rows for name in row["problems"]):
-        view.add_row(name, *(f"{row['problems'].get(name, 0):,}" for row in rows))
-    return view
+def _count(value: int | None) -> str:
+    return f"{value or 0:,}"
 
 
 def _percent(value: float | None) -> str:

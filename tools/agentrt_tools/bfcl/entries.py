@@ -133,8 +133,7 @@ def _entry(data: Path, category: str, row: dict[str, Any], reference: list[list[
     turns = []
     for at, messages in enumerate(row["question"]):
         added = tuple(functions[name] for name in held.get(str(at), ()))
-        said = "\n".join(message["content"] for message in messages)
-        turns.append(UserTurn(said or MORE_FUNCTIONS, added))
+        turns.append(UserTurn(text_of(messages) or MORE_FUNCTIONS, added))
     held_back = {name for names in held.values() for name in names}
     return Entry(
         entry_id=row["id"],
@@ -167,6 +166,11 @@ def _json_schema(node: Any) -> Any:
     if isinstance(kind, str):
         schema["type"] = _TYPES.get(kind, kind)
     return schema
+
+
+def text_of(messages: list[dict[str, str]]) -> str:
+    """What a user says in one turn."""
+    return "\n".join(message["content"] for message in messages)
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:

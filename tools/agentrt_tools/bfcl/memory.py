@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from agentrt_tools.bfcl.entries import Entry, UserTurn, functions_of, rows
+from agentrt_tools.bfcl.entries import Entry, UserTurn, functions_of, rows, text_of
 
 #: The last one needs a model of a hub.
 MEMORY = ("memory_kv", "memory_rec_sum", "memory_vector")
@@ -45,14 +46,13 @@ def _chain(data: Path, category: str, scenario: str) -> Iterator[Entry]:
         yield entry
 
 
-def _entry(data: Path, category: str, row: dict[str, str]) -> Entry:
+def _entry(data: Path, category: str, row: dict[str, Any]) -> Entry:
     back_end = f"MemoryAPI_{category.removeprefix(_ALL + '_')}"
-    said = [[message["content"] for message in turn] for turn in row["question"]]  # type: ignore[index]
     entry_id = row["id"].replace(_ALL, category, 1)
     return Entry(
         entry_id=entry_id,
         category=category,
-        turns=tuple(UserTurn("\n".join(turn)) for turn in said),
+        turns=tuple(UserTurn(text_of(messages)) for messages in row["question"]),
         functions=functions_of(data, back_end),
         reference=(),
         raw={"id": entry_id, "involved_classes": [back_end], "scenario": row["scenario"]},

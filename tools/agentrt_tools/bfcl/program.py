@@ -46,12 +46,12 @@ class Transcript:
     """What the model did.
 
     Attributes:
-        calls: as source, by turn and step.
+        calls: as source, by turn.
         answers: the text that ended each turn; empty where there was none.
         injected_s: pauses that were added to its calls.
     """
 
-    calls: list[list[list[str]]] = field(default_factory=list)
+    calls: list[list[str]] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     injected_s: float = 0.0
 
@@ -131,8 +131,9 @@ def _caller(
 ) -> Callable[..., Coroutine[Any, Any, str]]:
     async def call(**arguments: Any) -> str:
         pause = pauses.seconds(entry.entry_id, transcript.made)
-        transcript.calls[-1].append([render(name, arguments)])
-        result = await world.call(name, arguments)
+        source = render(name, arguments)
+        transcript.calls[-1].append(source)
+        result = await world.call(source)
         transcript.injected_s += pause
         await anyio.sleep(pause)
         return result

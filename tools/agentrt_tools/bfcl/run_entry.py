@@ -149,6 +149,6 @@ def _result(
         input_tokens=sum(turn.input_tokens for turn in turns),
         cached_tokens=sum_known(turn.cached_tokens for turn in turns),
         output_tokens=sum(turn.output_tokens for turn in turns),
-        calls=tuple(tuple(source for step in turn for source in step) for turn in transcript.calls),
+        calls=tuple(map(tuple, transcript.calls)),
         answers=tuple(transcript.answers),
     )

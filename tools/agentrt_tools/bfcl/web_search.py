@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agentrt_tools.bfcl.entries import Entry, UserTurn, functions_of, rows
+from agentrt_tools.bfcl.entries import Entry, UserTurn, functions_of, rows, text_of
 
 #: With and without excerpts of the pages that were found.
 WEB_SEARCH = ("web_search_base", "web_search_no_snippet")
@@ -23,12 +23,11 @@ def load_web_search_entries(data: Path, category: str) -> list[Entry]:
     entries = []
     for row, answer in zip(rows(data / "BFCL_v4_web_search.json"), answers, strict=True):
         entry_id = row["id"].replace("web_search", category, 1)
-        said = (message["content"] for message in row["question"][0])
         entries.append(
             Entry(
                 entry_id=entry_id,
                 category=category,
-                turns=(UserTurn("\n".join(said)),),
+                turns=(UserTurn(text_of(row["question"][0])),),
                 functions=functions_of(data, _BACK_END),
                 reference=(),
                 raw={"id": entry_id, "involved_classes": [_BACK_END], "initial_config": config},

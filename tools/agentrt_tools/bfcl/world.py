@@ -17,7 +17,6 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 
 from agentrt.text import excerpt
-from agentrt_tools.bfcl.calls import render
 from agentrt_tools.bfcl.entries import Entry
 
 #: Starts the process: the file itself, because its package imports much more.
@@ -99,23 +98,25 @@ class World:
     ) -> None:
         await self._end()
 
-    async def call(self, name: str, arguments: dict[str, Any]) -> str:
+    async def call(self, source: str) -> str:
         """What a call gives, as text. One that is cancelled takes the process along.
 
+        Args:
+            source: made by `render`.
+
         Raises:
-            ValueError: the name of the function or of an argument is none.
             WorldLost: there is no process any more, or it answers with garbage.
         """
-        source = render(name, arguments)
+        name = source.partition("(")[0]
         return str(await self._ask({"call": source}, "result", f"the call of {name}"))
 
-    async def check(self, calls: Sequence[Sequence[Sequence[str]]]) -> Verdict:
-        """What the package's checker says of calls, by turn and step.
+    async def check(self, calls: Sequence[Sequence[str]]) -> Verdict:
+        """What the package's checker says of calls, by turn; each is a step of its own there.
 
         Raises:
             WorldLost: there is no process any more, or it gives no verdict in time.
         """
-        return await self._verdict({"check": calls})
+        return await self._verdict({"check": [[[call] for call in turn] for turn in calls]})
 
     async def check_answer(self, answer: str, accepted: Sequence[str]) -> Verdict:
         """What the package's checker says of an answer that has to contain one of some texts.
