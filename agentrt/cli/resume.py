@@ -41,7 +41,7 @@ def resume(
     Examples:
 
         agentrt resume last
-        agentrt resume 20261128-101500-fixer
+        agentrt resume 20261128-101500250-fixer
 
     Parameters
     ----------

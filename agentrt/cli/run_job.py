@@ -22,6 +22,7 @@ from agentrt.connect import connect
 from agentrt.embedded import EngineSettings, owned_engines
 from agentrt.errors import AgentrtError, EngineLost
 from agentrt.journal import Journal
+from agentrt.journal.runs import run_name
 from agentrt.program import Program, ProgramState
 from agentrt.runtime import Runtime
 from agentrt_engine.sglang.server import ending
@@ -36,7 +37,7 @@ _log = logging.getLogger("agentrt")
 
 def new_trace(agent: str, at: datetime) -> Path:
     """Where a run that begins or goes on is recorded if nothing else is said."""
-    return RUNS_FOLDER / f"{at:%Y%m%d-%H%M%S}-{agent}.jsonl"
+    return RUNS_FOLDER / f"{run_name(agent, at)}.jsonl"
 
 
 class RunJob:

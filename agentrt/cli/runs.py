@@ -110,7 +110,7 @@ def prune(
 
         agentrt runs prune
         agentrt runs prune --older-than 7 --unfinished
-        agentrt runs prune 20261128-101500-fixer
+        agentrt runs prune 20261128-101500250-fixer
 
     Parameters
     ----------

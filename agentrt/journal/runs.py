@@ -91,13 +91,18 @@ def runs_dir() -> Path:
     return platformdirs.user_state_path("agentrt") / "runs"
 
 
+def run_name(agent: str, at: datetime) -> str:
+    """Name of a run that begins; to the millisecond, so that names in order are runs in order."""
+    return f"{at:%Y%m%d-%H%M%S}{at.microsecond // 1000:03}-{agent}"
+
+
 def new_run(agent: str, at: datetime) -> Path:
     """A folder for a run that begins.
 
     Raises:
         JournalError: it cannot be made.
     """
-    name = f"{at:%Y%m%d-%H%M%S}-{agent}"
+    name = run_name(agent, at)
     for number in count(1):
         folder = runs_dir() / (name if number == 1 else f"{name}-{number}")
         try:

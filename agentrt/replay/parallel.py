@@ -98,7 +98,7 @@ def _in_processes(
         # Otherwise the pool would wait for calls that nobody wants any more.
         for process in multiprocessing.active_children():
             if process not in earlier:
-                process.terminate()
+                process.kill()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -106,11 +106,12 @@ def _in_processes(
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Processes started in the block never see Ctrl-C; this one does, after the block.
+    """Processes started in the block never see Ctrl-C or SIGTERM; this one does, after the block.
 
-    A terminal sends it to all processes, but it is the parent that ends the workers.
+    A terminal sends them to the whole group, but it is the parent that ends the workers: one
+    that ends by itself, before the parent hears of it, would pass for a crash.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
     try:
         yield
     finally:

@@ -6,11 +6,12 @@ import json
 import shutil
 import signal
 import sqlite3
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from agentrt.journal.runs import forget_old_runs
+from agentrt.journal.runs import find_run, forget_old_runs, new_run
 from agentrt.testing import answer, call, says
 from tests.support.processes import Command, Done, finished, left_after, wait_until
 from tests.support.scripted_engine import ScriptedEngine
@@ -251,8 +252,9 @@ def test_a_run_that_begins_forgets_old_ones_that_have_finished(
     with ScriptedEngine([call("look", word="cat")]) as engine:
         finished("run", "agents.py:worker", "--url", engine.url, folder=folder)
     echoed(folder, "a")
+    echo = next(run for run in runs(folder) if run.name.endswith("-echo"))
     for number in range(3):
-        shutil.copytree(runs(folder)[-1], folder / f"state/runs/2000010{number}-000000-echo")
+        shutil.copytree(echo, folder / f"state/runs/2000010{number}-000000-echo")
     old = folder / "state/runs/20000101-000000-worker"
     one_that_did_not = next(run for run in runs(folder) if run.name.endswith("-worker"))
     one_that_did_not.rename(old)
@@ -261,6 +263,17 @@ def test_a_run_that_begins_forgets_old_ones_that_have_finished(
     forget_old_runs()
     assert [run.name for run in runs(folder)][:2] == [old.name, "20000102-000000-echo"]
     assert len(runs(folder)) == 3
+
+
+def test_the_last_run_is_the_one_that_began_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTRT_STATE_DIR", str(tmp_path))
+    at = datetime(2026, 11, 28, 10, 15, 0, 250_000)
+    for agent in ("writer", "reader"):
+        (new_run(agent, at) / "journal.sqlite").touch()
+        at += timedelta(milliseconds=5)
+    assert find_run("last").name.endswith("-reader")
 
 
 def test_a_run_that_runs_is_shown_so_and_stays(folder: Path) -> None:

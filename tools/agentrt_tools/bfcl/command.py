@@ -13,8 +13,10 @@ from cyclopts import Parameter
 
 from agentrt import EngineSettings, Runtime
 from agentrt.cli.options import DeviceChoice, JsonTarget
+from agentrt.cli.run_job import RUNS_FOLDER
 from agentrt.embedded import API_KEY_VARIABLE, URL_VARIABLE
 from agentrt.errors import SettingError
+from agentrt.journal.runs import run_name
 from agentrt.replay.policy_list import split_policies
 from agentrt_engine.policy import live_policy_names, make_live_policy
 from agentrt_engine.sglang.options import DType
@@ -154,7 +156,7 @@ def bfcl(
         "pauses": added.spec,
         "seed": seed,
     }
-    folder = out or Path(f"traces/runs/{datetime.now():%Y%m%d-%H%M%S}-bfcl")
+    folder = out or RUNS_FOLDER / run_name("bfcl", datetime.now())
     notes = {"benchmark": "bfcl", "pauses": added.spec, "pauses_injected": added.injected}
     options = EntryOptions(
         max_tokens=max_tokens,
