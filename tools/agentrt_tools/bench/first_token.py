@@ -1,4 +1,4 @@
-"""Time to first token of a program's turns, from its events."""
+"""A program followed to its end, and the time to first token of its turns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,25 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
+import anyio
+
 from agentrt import Running, TextDelta, TurnBegan
+
+
+async def followed(running: Running[Any], first: FirstTokens | None) -> Exception | None:
+    """Wait for the end of a program; what it raised.
+
+    Args:
+        first: follows it, which has its replies streamed; None leaves that.
+    """
+    async with anyio.create_task_group() as group:
+        if first is not None:
+            group.start_soon(first.follow, running)
+        try:
+            await running
+        except Exception as error:  # noqa: BLE001 - the caller's to judge, outside of this group
+            return error
+    return None
 
 
 class FirstTokens:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
+from agentrt import Program
 from agentrt.errors import SettingError
+from agentrt.program import sum_known
 
 FILE = "results.jsonl"
 _FORMAT = "agentrt.bench.v1"
@@ -56,6 +58,45 @@ class EntryResult(msgspec.Struct, kw_only=True, frozen=True):
     output_tokens: int = 0
     calls: tuple[tuple[str, ...], ...] = ()
     answers: tuple[str, ...] = ()
+
+
+def entry_result(
+    entry: str,
+    category: str,
+    policy: str | None,
+    programs: Sequence[Program],
+    *,
+    valid: bool | None,
+    problem: str = "",
+    message: str = "",
+    injected_s: float = 0.0,
+    ttft_s: float | None = None,
+    calls: Iterable[Iterable[str]] = (),
+    answers: Iterable[str] = (),
+) -> EntryResult:
+    """The result of an entry, with the times and tokens of the programs that it was."""
+    turns = [turn for program in programs for turn in program.turns]
+    return EntryResult(
+        entry=entry,
+        category=category,
+        policy=policy,
+        valid=valid,
+        problem=problem,
+        message=message,
+        program_id=programs[0].program_id if programs else "",
+        seconds=sum((each.ended or 0.0) - (each.started or 0.0) for each in programs),
+        model_s=sum(turn.model_s for turn in turns),
+        tool_s=sum(each.tool_s for each in programs),
+        injected_s=injected_s,
+        ttft_s=ttft_s,
+        turns=len(turns),
+        tool_calls=sum(len(each.tool_calls) for each in programs),
+        input_tokens=sum(turn.input_tokens for turn in turns),
+        cached_tokens=sum_known(turn.cached_tokens for turn in turns),
+        output_tokens=sum(turn.output_tokens for turn in turns),
+        calls=tuple(map(tuple, calls)),
+        answers=tuple(answers),
+    )
 
 
 class _Header(msgspec.Struct, kw_only=True):

@@ -7,14 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import anyio
-
-from agentrt import Program, Running, Runtime
-from agentrt.program import sum_known
+from agentrt import Program, Runtime
 from agentrt_tools.bench.failures import ends_the_run, kind_of
-from agentrt_tools.bench.first_token import FirstTokens
+from agentrt_tools.bench.first_token import FirstTokens, followed
 from agentrt_tools.bench.pauses import Pauses
-from agentrt_tools.bench.results import EntryResult, file_name
+from agentrt_tools.bench.results import EntryResult, entry_result, file_name
 from agentrt_tools.bfcl.entries import Entry
 from agentrt_tools.bfcl.memory import MEMORY
 from agentrt_tools.bfcl.program import CALL_LIMIT, INSTRUCTIONS, CallLimit, Transcript, entry_agent
@@ -83,7 +80,7 @@ async def run_entry(
             async with runtime.start(agent) as running:
                 started.append(running.program)
                 options.begins(running.program.program_id, entry)
-                error = await _followed(running, first if options.streams else None)
+                error = await followed(running, first if options.streams else None)
             if remembers and not entry.is_scored and not world.lost:
                 await world.keep()
             if error is not None:
@@ -98,7 +95,19 @@ async def run_entry(
         if ends_the_run(error):
             raise
         verdict = Verdict(False, kind_of(error), str(error))
-    return _result(entry, policy, verdict, transcript, started, first.mean_s)
+    return entry_result(
+        entry.entry_id,
+        entry.category,
+        policy,
+        started,
+        valid=verdict.valid if entry.is_scored else None,
+        problem=verdict.problem,
+        message=verdict.message,
+        injected_s=transcript.injected_s,
+        ttft_s=first.mean_s,
+        calls=transcript.calls,
+        answers=transcript.answers,
+    )
 
 
 async def _checked(world: World, entry: Entry, transcript: Transcript) -> Verdict:
@@ -108,47 +117,3 @@ async def _checked(world: World, entry: Entry, transcript: Transcript) -> Verdic
     if entry.reference:
         return await world.check(transcript.calls)
     return Verdict(True)
-
-
-async def _followed(running: Running[None], first: FirstTokens | None) -> Exception | None:
-    """Wait for the end of a program; what it raised."""
-    async with anyio.create_task_group() as group:
-        if first is not None:
-            group.start_soon(first.follow, running)
-        try:
-            await running
-        except Exception as error:  # noqa: BLE001 - the caller's to judge, outside of this group
-            return error
-    return None
-
-
-def _result(
-    entry: Entry,
-    policy: str | None,
-    verdict: Verdict,
-    transcript: Transcript,
-    started: Sequence[Program],
-    ttft_s: float | None,
-) -> EntryResult:
-    turns = [turn for program in started for turn in program.turns]
-    return EntryResult(
-        entry=entry.entry_id,
-        category=entry.category,
-        policy=policy,
-        valid=verdict.valid if entry.is_scored else None,
-        problem=verdict.problem,
-        message=verdict.message,
-        program_id=started[0].program_id if started else "",
-        seconds=sum((each.ended or 0.0) - (each.started or 0.0) for each in started),
-        model_s=sum(turn.model_s for turn in turns),
-        tool_s=sum(each.tool_s for each in started),
-        injected_s=transcript.injected_s,
-        ttft_s=ttft_s,
-        turns=len(turns),
-        tool_calls=sum(len(each.tool_calls) for each in started),
-        input_tokens=sum(turn.input_tokens for turn in turns),
-        cached_tokens=sum_known(turn.cached_tokens for turn in turns),
-        output_tokens=sum(turn.output_tokens for turn in turns),
-        calls=tuple(map(tuple, transcript.calls)),
-        answers=tuple(transcript.answers),
-    )
