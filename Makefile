@@ -43,6 +43,7 @@ model: engine
 
 benchmarks: engine
 	$(BIN)/agentrt bench install bfcl
+	$(BIN)/agentrt bench install swebench
 
 clean: ## Remove the environment and what tools left; the model cache stays
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -39,10 +39,12 @@ class Allowed:
     Attributes:
         network: whatever this machine can reach.
         readable: folders that can be read although they lie where everything else is hidden.
+        scratch: folder that stands for /tmp, which is otherwise a new one for each command.
     """
 
     network: bool = False
     readable: tuple[Path, ...] = ()
+    scratch: Path | None = None
 
 
 NOTHING_ALLOWED = Allowed()
@@ -107,7 +109,11 @@ class Bubblewrap:
     ) -> list[str]:
         """The command line inside `bwrap`; the namespace dies with this process."""
         hidden = [option for path in _HIDDEN if Path(path).is_dir() for option in ("--tmpfs", path)]
-        shown = [option for path in allowed.readable for option in ("--ro-bind", path, path)]
+        shown: list[str | Path] = []
+        if allowed.scratch is not None:
+            shown += ["--bind", allowed.scratch, "/tmp"]
+        for path in allowed.readable:
+            shown += ["--ro-bind", path, path]
         if allowed.network:
             # Names are looked up with what may lie in /run.
             shown += ["--share-net", "--ro-bind-try", _RESOLVER, _RESOLVER]

@@ -10,14 +10,18 @@ from agentrt.cli import console
 from agentrt_tools.bench.packages import PACKAGES, plan
 from agentrt_tools.bench.packages import install as install_packages
 from agentrt_tools.bfcl.command import bfcl
+from agentrt_tools.swebench.command import swebench
 
 app = App(name="bench")
 app.command(bfcl)
+app.command(swebench)
 
 
 @app.command
 def install(
-    benchmark: Literal["bfcl"], *, dry_run: Annotated[bool, Parameter(negative="")] = False
+    benchmark: Literal["bfcl", "swebench"],
+    *,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Install what a benchmark needs into the environment that agentrt runs in.
 
@@ -26,7 +30,7 @@ def install(
     Examples:
 
         agentrt bench install bfcl
-        agentrt bench install bfcl --dry-run
+        agentrt bench install swebench --dry-run
 
     Parameters
     ----------

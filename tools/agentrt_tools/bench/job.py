@@ -42,6 +42,9 @@ E = TypeVar("E", bound=HasId)
 #: Runs an entry on an engine under a policy.
 Work = Callable[[Runtime, E, str | None], Awaitable[EntryResult]]
 
+#: Writes something else down of all results.
+Keep = Callable[[list[EntryResult]], None]
+
 
 class Job(Generic[E]):
     """A run that may be interrupted and gone on with.
@@ -69,11 +72,19 @@ class Job(Generic[E]):
         self._parallel = parallel
 
     async def run(
-        self, policies: Sequence[str | None], open_runtime: Open, work: Work[E], json: str | None
+        self,
+        policies: Sequence[str | None],
+        open_runtime: Open,
+        work: Work[E],
+        json: str | None,
+        keep: Keep = lambda results: None,
     ) -> int:
         """Run what has no result yet and print the table; returns the exit code.
 
         Exit code 0 means that every entry has a result, right or wrong.
+
+        Args:
+            keep: told all results at the end.
         """
         with ResultFile(self._folder / FILE, self._settings) as file:
             before = len(file.results)
@@ -82,6 +93,7 @@ class Job(Generic[E]):
             async with cancelled_by_signals() as interruption:
                 for policy in policies:
                     await self._run_policy(policy, file, open_runtime, work)
+            keep(file.results)
             self._report(file, json)
         if interruption.signal is not None:
             console.print_error("interrupted", hint=f"the same with --out {self._folder} goes on")

@@ -29,7 +29,24 @@ BFCL = tuple(
     )
 )
 
-PACKAGES = {"bfcl": BFCL}
+#: Both ask for clients of models, Docker and data sets; the loop of the one and the graders of
+#: the other use none.
+SWEBENCH = tuple(
+    map(
+        Requirement.parse,
+        (
+            "mini-swe-agent==2.4.6",
+            "swebench==5.0.2",
+            "jinja2",
+            "markupsafe",
+            "python-dotenv",
+            "pyyaml",
+            "unidiff",
+        ),
+    )
+)
+
+PACKAGES = {"bfcl": BFCL, "swebench": SWEBENCH}
 
 
 def plan(benchmark: str) -> list[Step]:
@@ -65,11 +82,20 @@ def bfcl_data() -> Path:
     Raises:
         SettingError: it is not installed, or in another version.
     """
-    if problem := _problem("bfcl"):
-        raise SettingError(problem, hint="agentrt bench install bfcl")
+    require("bfcl")
     spec = importlib.util.find_spec("bfcl_eval")
     assert spec is not None and spec.origin is not None
     return Path(spec.origin).parent / "data"
+
+
+def require(benchmark: str) -> None:
+    """Check that what a benchmark needs is there.
+
+    Raises:
+        SettingError: it is not installed, or in another version.
+    """
+    if problem := _problem(benchmark):
+        raise SettingError(problem, hint=f"agentrt bench install {benchmark}")
 
 
 def _problem(benchmark: str) -> str:

@@ -1,0 +1,1 @@
+"""SWE-bench as programs: mini-swe-agent's loop, our model and environment, swebench's graders."""

@@ -1,0 +1,38 @@
+"""Patches in the official form, for swebench's own evaluation and for leaderboards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from agentrt_tools.bench.results import EntryResult, file_name
+
+
+def write_predictions(
+    results: Sequence[EntryResult], model: str, folder: Path, stem: str = "predictions"
+) -> list[Path]:
+    """Write a file for each policy; instances that handed nothing in have an empty patch.
+
+    Args:
+        model: what to call it.
+    """
+    paths = []
+    for policy in dict.fromkeys(each.policy for each in results):
+        name = stem if policy is None else f"{stem}-{file_name(policy)}"
+        path = folder / f"{name}.jsonl"
+        rows = [
+            {
+                "instance_id": each.entry,
+                "model_name_or_path": model,
+                "model_patch": each.answers[0] if each.answers else "",
+            }
+            for each in results
+            if each.policy == policy
+        ]
+        new = path.with_suffix(".new")
+        new.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+        new.replace(path)
+        paths.append(path)
+    return paths

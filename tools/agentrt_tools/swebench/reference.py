@@ -1,0 +1,80 @@
+"""A model that works on an instance like somebody who knows the solution: it checks the rest."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+
+from agentrt.testing import ModelRequest, ScriptedModel, Step, says
+from agentrt_tools.bench.tokens import TokenCounter
+from agentrt_tools.swebench.instance import Instance
+from agentrt_tools.swebench.mini import SUBMIT
+
+_FILE = re.compile(r"^(?:\+\+\+ b|--- a)/(.+)$", re.MULTILINE)
+_HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))?", re.MULTILINE)
+
+#: Lines around a change that are looked at.
+_AROUND = 20
+
+
+def reference_commands(instance: Instance, *, gold: bool) -> Iterator[tuple[str, str]]:
+    """Thoughts and commands in order, to the one that hands in.
+
+    Args:
+        gold: the solution is handed in; otherwise nothing is.
+    """
+    yield "First I look around.", "git log --oneline | head -3 && ls -a"
+    if gold:
+        changed = list(dict.fromkeys(_FILE.findall(instance.patch)))
+        for part in re.split(r"^diff --git ", instance.patch, flags=re.MULTILINE)[1:]:
+            name, hunks = _FILE.search(part), _HUNK.findall(part)
+            if name is None or "\n--- /dev/null" in part:
+                continue
+            begin = max(1, int(hunks[0][0]) - _AROUND)
+            end = int(hunks[-1][0]) + int(hunks[-1][1] or 1) + _AROUND
+            shown = f"nl -ba {shlex.quote(name[1])} | sed -n {begin},{end}p"
+            yield f"I read the part of {name[1]} that this is about.", shown
+        if instance.local is not None:
+            yield "How do the tests do before I change anything?", instance.local.test_command
+        text = instance.patch.rstrip("\n")
+        yield "Now I make the change.", f"git apply - <<'END_OF_CHANGE'\n{text}\nEND_OF_CHANGE"
+        if instance.local is not None:
+            yield "And after it?", instance.local.test_command
+        paths = " ".join(map(shlex.quote, changed))
+        collect = f"git add --all -- {paths} && git diff --cached -- {paths} > patch.txt"
+        yield "I collect what I changed.", collect
+    else:
+        yield "I change nothing.", "touch patch.txt"
+    yield "I hand it in.", f"echo {SUBMIT} && cat patch.txt"
+
+
+class ReferenceModel(ScriptedModel):
+    """Replies to each program with the commands of its instance; tokens are counted, not computed.
+
+    Args:
+        gold: see `reference_commands`.
+    """
+
+    def __init__(self, *, gold: bool) -> None:
+        super().__init__(self._reply)
+        self._gold = gold
+        self._counter = TokenCounter()
+        self._steps: dict[str, Iterator[Step]] = {}
+
+    def begins(self, program_id: str, instance: Instance) -> None:
+        """A program begins that is of this instance."""
+        self._steps[program_id] = (
+            says(f"THOUGHT: {thought}\n\n```mswea_bash_command\n{command}\n```")
+            for thought, command in reference_commands(instance, gold=self._gold)
+        )
+
+    def _reply(self, asked: ModelRequest) -> Step:
+        del self.requests[:]  # nobody reads them, and there are many
+        step = next(self._steps[asked.program_id])
+        return replace(
+            step,
+            input_tokens=self._counter.prompt(asked.messages, ()),
+            output_tokens=self._counter.text(step.text),
+        )
