@@ -123,7 +123,10 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
         (["--step-limit", "0"], "--step-limit is 0: expected at least 1"),
         (["--test-timeout", "0"], "--test-timeout is 0: expected more than 0"),
         (["--policy", "lru", "--model", "gold"], "--policy is of an engine that this command"),
-        (["--environment", "docker"], "agentrt__adder-1 has no image (--environment docker)"),
+        (
+            ["--environment", "docker"],
+            "cannot run agentrt__adder-1 with --environment docker: it has no",
+        ),
         (["--config", "nowhere"], "--config nowhere: no configuration of mini-swe-agent"),
         (["--config", "swebench"], "--config swebench: it wants tool calls, expected one for"),
         (["nobody__nothing-1"], "there is no instance 'nobody__nothing-1' in the data set"),

@@ -109,7 +109,8 @@ def swebench(
     require("swebench")
     for task in tasks:
         if why := cannot_be_run(task, environment):
-            raise SettingError(f"{task.instance_id} {why} (--environment {environment})")
+            where = f"--environment {environment}"
+            raise SettingError(f"cannot run {task.instance_id} with {where}: it {why}")
     settings = {
         **options.settings(),
         "data": data,

@@ -51,9 +51,9 @@ def load_tasks(data: str, split: str) -> list[Task]:
             case ".parquet":
                 return _tasks(data, _parquet(path))
     except OSError as error:
-        raise SettingError(f"--data {data}: {error.strerror or error}") from error
+        raise SettingError(f"cannot read --data {data}: {error.strerror or error}") from error
     except ValueError as error:
-        raise SettingError(f"--data {data}: {error}") from error
+        raise SettingError(f"cannot read --data {data}: {error}") from error
     return _tasks(data, _hub(_ALIASES.get(data.lower(), data), split))
 
 
@@ -99,7 +99,7 @@ def _task(source: str, number: int, row: Any) -> Task:
             )
         return task
     except ValueError as error:
-        raise SettingError(f"--data {source}: row {number}: {error}") from error
+        raise SettingError(f"--data {source}: row {number} is no instance: {error}") from error
 
 
 def _lines(text: str) -> list[Any]:
@@ -141,4 +141,4 @@ def _hub(name: str, split: str) -> list[Any]:
     try:
         return list(load_dataset(name, split=split))
     except Exception as error:  # whatever a hub, a network or a cache may raise
-        raise SettingError(f"--data {name}: {error}") from error
+        raise SettingError(f"cannot read --data {name}: {error}") from error
