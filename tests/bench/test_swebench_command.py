@@ -61,7 +61,7 @@ def test_solutions_pass_and_nothing_does_not(
         "pytest",
         "git apply",
         "pytest",
-        "git add",
+        "git diff",
         "echo",
     ]
 
@@ -128,6 +128,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
             "cannot run agentrt__adder-1 with --environment docker: it has no",
         ),
         (["--config", "nowhere"], "--config nowhere: no configuration of mini-swe-agent"),
+        (["--config", "=1"], "--config =1: no configuration of mini-swe-agent"),
         (["--config", "swebench"], "--config swebench: it wants tool calls, expected one for"),
         (["nobody__nothing-1"], "there is no instance 'nobody__nothing-1' in the data set"),
     ],

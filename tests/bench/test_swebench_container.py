@@ -10,12 +10,13 @@ import anyio
 import pytest
 
 from agentrt.testing import ScriptedModel
+from agentrt_tools.swebench.child import RepositoryError
 from agentrt_tools.swebench.container import container
 from agentrt_tools.swebench.data_set import load_tasks
 from agentrt_tools.swebench.instance import evaluation_script
 from agentrt_tools.swebench.library import EnvironmentKind, Library, Task, image_of
 from agentrt_tools.swebench.recipe import Recipe
-from agentrt_tools.swebench.repository import Repository, RepositoryError
+from agentrt_tools.swebench.repository import Repository
 from tests.bench.adder import COLLECT, HAND_IN, SOLUTION, adder, does, worked_on, written
 from tests.support import fake_docker
 
@@ -36,7 +37,7 @@ def in_its_image(folder: Path) -> Task:
     repository = Repository(folder / "engine/images/agentrt_adder:1")
     files = {path: text.encode() for path, text in recipe.old.files.items()}
     new = {path: text.encode() for path, text in recipe.new.files.items()}
-    instance = recipe.make(repository, files, new)
+    instance = anyio.run(recipe.make, repository, files, new)
     script = evaluation_script(
         instance.base_commit,
         instance.test_patch,
@@ -75,9 +76,15 @@ def test_an_instance_in_its_image(client: str, tmp_path: Path) -> None:
     assert (result.valid, result.message) == (True, "")
 
     made = calls(tmp_path)
-    names = [each[-3:] for each in made if each[0] == "run"]
-    assert names == [["--entrypoint=sleep", "agentrt/adder:1", "infinity"]] * 2
-    assert all("--network=none" in each for each in made if each[0] == "run")
+    for_agent, for_tests = (each for each in made if each[0] == "run")
+    assert for_agent[-4:] == [
+        "--entrypoint=sleep",
+        "--network=none",
+        "agentrt/adder:1",
+        "infinity",
+    ]
+    assert {"--rm", "--memory=8192m", "--pids-limit=512"} < set(for_agent)
+    assert for_tests[-3:] == ["--entrypoint=sleep", "agentrt/adder:1", "infinity"]
     [command] = [each for each in made if each[-1] == SOLUTION]
     assert command[:2] == ["exec", "--workdir=/testbed"]
     assert "--env=PAGER=cat" in command
@@ -110,7 +117,7 @@ def test_no_container_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PATH", str(tmp_path))
 
     async def main() -> None:
-        async with container("docker", "image"):
+        async with container("docker", "image", network=False):
             pass
 
     with pytest.raises(RepositoryError, match=r"docker run: .*No such file"):
@@ -122,7 +129,7 @@ def test_a_cancelled_program_leaves_no_container(client: str, tmp_path: Path) ->
 
     async def main() -> None:
         with anyio.move_on_after(1):
-            async with container(client, "agentrt/adder:1") as place:
+            async with container(client, "agentrt/adder:1", network=False) as place:
                 await place.run("sleep 298.7", 60)
 
     anyio.run(main)

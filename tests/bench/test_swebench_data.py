@@ -11,17 +11,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import anyio
 import pyarrow
 import pytest
 from pyarrow.parquet import write_table
 
 from agentrt.errors import SettingError
 from agentrt_tools.swebench import sdist
+from agentrt_tools.swebench.child import RepositoryError
 from agentrt_tools.swebench.data_set import OWN, choose, load_tasks
 from agentrt_tools.swebench.instance import Instance
 from agentrt_tools.swebench.library import EnvironmentKind, cannot_be_run
 from agentrt_tools.swebench.recipe import Recipe
-from agentrt_tools.swebench.repository import Repository, RepositoryError
+from agentrt_tools.swebench.repository import Repository
 from agentrt_tools.swebench.sdist import fetch_sdist
 from tests.bench.adder import ROW, adder, row, written
 
@@ -33,6 +35,13 @@ OFFICIAL: dict[str, Any] = {
     "FAIL_TO_PASS": '["t::a"]',
     "PASS_TO_PASS": ["t::b"],
     "hints_text": "ignored",
+}
+
+LOCAL: dict[str, Any] = {
+    "git": "/p",
+    "requirements": ["pytest==8.4.2"],
+    "test_command": "pytest",
+    "test_paths": ["tests"],
 }
 
 
@@ -98,10 +107,29 @@ def test_parquet(tmp_path: Path) -> None:
             json.dumps(row(before={})),
             "row 1 is no instance: expected either sdist, version and sha256, or files",
         ),
+        (
+            json.dumps(row(before={"sdist": "../x", "version": "1", "sha256": "0" * 64})),
+            "row 1 is no instance: sdist, version or sha256 cannot be those of a source",
+        ),
+        (
+            json.dumps({**OFFICIAL, "base_commit": "--upload-pack=x"}),
+            "row 1 is no instance: base_commit is '--upload-pack=x', expected a hash",
+        ),
         (json.dumps(row(typo=1)), "row 1 is no instance: Object contains unknown field `typo`"),
         (
             json.dumps({**OFFICIAL, "local": {"git": "x"}}),
             "row 1 is no instance: Object missing required field `requirements` - at `$.local`",
+        ),
+        (json.dumps({**OFFICIAL, "image": "--privileged"}), "image is '--privileged', expected"),
+        (json.dumps({**OFFICIAL, "eval_type": "other"}), "row 1 is no instance: Invalid enum"),
+        *(
+            (json.dumps({**OFFICIAL, "local": {**LOCAL, **wrong}}), f"row 1 is no instance: {says}")
+            for wrong, says in (
+                ({"git": ""}, "local.git is empty, expected where the repository is cloned from"),
+                ({"test_paths": []}, "test_paths is empty, expected what the test patch changes"),
+                ({"requirements": ["x @ https://y/z"]}, "requirement 'x @ https://y/z', expected"),
+                ({"requirements": ["--target=/"]}, "requirement '--target=/', expected"),
+            )
         ),
     ],
 )
@@ -161,6 +189,7 @@ def test_what_is_chosen(tmp_path: Path) -> None:
         ({}, "local", "has no section local"),
         ({}, "docker", "has no eval_script"),
         ({}, "auto", "has no eval_script"),
+        ({"eval_script": "true", "image_assets": {"patch": [1]}}, "docker", "has image_assets"),
         ({"eval_script": "true"}, "podman", ""),
         ({"eval_script": "true"}, "auto", ""),
         (None, "docker", "has no image"),
@@ -187,7 +216,7 @@ def test_a_recipe_becomes_the_same_instance_every_time(tmp_path: Path) -> None:
         {path: text.encode() for path, text in tree.files.items()}
         for tree in (recipe.old, recipe.new)
     )
-    made = [recipe.make(Repository(tmp_path / name), old, new) for name in ("a", "b")]
+    made = [anyio.run(recipe.make, Repository(tmp_path / name), old, new) for name in ("a", "b")]
     assert made[0] == made[1]
     assert made[0].patch.count("diff --git") == 1
     assert made[0].test_patch.count("diff --git") == 2
@@ -196,40 +225,60 @@ def test_a_recipe_becomes_the_same_instance_every_time(tmp_path: Path) -> None:
 
 def test_files_that_come_and_go(tmp_path: Path) -> None:
     repository = Repository(tmp_path / "r")
-    repository.commit({"src/a.py": b"1\n", "src/b.py": b"2\n", "t/x": b"\0\1", "z": b"z\n"})
+    old = {"src/a.py": b"1\n", "src/b.py": b"2\n", "t/x": b"\0\1", "z": b"z\n"}
+    anyio.run(repository.commit, old)
     new = {"src/b.py": b"2\n", "src/c d.py": b"3\n", "t/x": b"\0\2", "z": b"other\n"}
-    patch = repository.difference(new, ["src"])
+    patch = anyio.run(repository.difference, new, ["src"])
     assert "deleted file" in patch and "c d.py" in patch and "z" not in patch.split()
-    assert "GIT binary patch" in repository.difference(new, ["t", "none"])
-    assert repository.difference(new, ["none"]) == ""
+    assert "GIT binary patch" in anyio.run(repository.difference, new, ["t", "none"])
+    assert anyio.run(repository.difference, new, ["none"]) == ""
     assert sorted(path.name for path in (tmp_path / "r/src").iterdir()) == ["a.py", "b.py"]
 
 
-def test_an_archive_is_the_one_that_was_meant(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("path", ["/etc/x", "../x", "a/../../x", ".git/hooks/post-checkout"])
+def test_files_that_lead_out_of_the_checkout(path: str, tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match=r"is no path of a file in a checkout"):
+        anyio.run(Repository(tmp_path / "r").commit, {path: b""})
+
+
+def test_an_archive_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTRT_CACHE_DIR", str(tmp_path))
     content = BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as tar:
-        for name, data in (("p-1/a.py", b"a"), ("p-1/../../evil", b"e"), ("p-1/d/b.py", b"b")):
+        for name, data in (
+            ("p-1/a.py", b"a"),
+            ("p-1/../../evil", b"e"),
+            ("p-1/d/.git", b"g"),
+            ("p-1/d/b.py", b"b"),
+        ):
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, BytesIO(data))
     asked = []
 
-    def run_pip(command: list[str], title: str, *_rest: object, **_options: object) -> None:
-        asked.append(title)
-        Path(command[command.index("--dest") + 1], "p-1.tar.gz").write_bytes(content.getvalue())
+    async def run_child(command: list[str], does: str) -> str:
+        asked.append(does)
+        [folder] = [each[7:] for each in command if each.startswith("--dest=")]
+        await anyio.Path(folder).mkdir()
+        await anyio.Path(folder, "p-1.tar.gz").write_bytes(content.getvalue())
+        return ""
 
-    monkeypatch.setattr(sdist, "run_pip", run_pip)
+    monkeypatch.setattr(sdist, "run_child", run_child)
     sha256 = hashlib.sha256(content.getvalue()).hexdigest()
     for _ in range(2):
-        assert fetch_sdist("p", "1", sha256) == {"a.py": b"a", "d/b.py": b"b"}
-    assert asked == ["p==1"]
-    with pytest.raises(RepositoryError, match=r"the source of p==1 has another sha256 than 000"):
-        fetch_sdist("p", "1", "0" * 64)
+        assert anyio.run(fetch_sdist, "p", "1", sha256) == {"a.py": b"a", "d/b.py": b"b"}
+    assert asked == ["pip download p==1"]
+
+
+def test_an_archive_of_another_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTRT_CACHE_DIR", str(tmp_path))
+    with pytest.raises(
+        RepositoryError, match=r"pip download parse==1.20.2: (?s:.)*Expected sha256 000"
+    ):
+        anyio.run(fetch_sdist, "parse", "1.20.2", "0" * 64)
+    assert not list((tmp_path / "sdists").iterdir())
 
 
 def test_a_project_that_is_not_on_the_index(tmp_path: Path) -> None:
-    with pytest.raises(RepositoryError, match=r"pip could not download agentrt-nowhere==0"):
-        fetch_sdist("agentrt-nowhere", "0", "0" * 64)
+    with pytest.raises(RepositoryError, match=r"pip download agentrt-nowhere==0: "):
+        anyio.run(fetch_sdist, "agentrt-nowhere", "0", "0" * 64)

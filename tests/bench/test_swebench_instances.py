@@ -52,28 +52,51 @@ def test_commands_share_a_folder_for_temporary_files_and_nothing_else(tmp_path: 
     commands = [
         "echo kept > /tmp/note && pwd && ls -A && git log --format=%s",
         "cat /tmp/note; echo $HOME; which python pytest; python -c 'import lib; print(lib)'",
-        "python -c 'import agentrt' || cat /etc/hostname > /dev/null; curl -s http://127.0.0.1",
+        "git commit -qam mine --allow-empty && git log -1 --format=%an; python -c 'import agentrt'",
     ]
     with ScriptedModel([*map(does, commands), does("touch patch.txt"), does(HAND_IN)]) as model:
         worked_on(adder(tmp_path), model, tmp_path)
         seen = [request.messages[-1]["content"] for request in model.requests[1:4]]
-    assert "testbed\n.git\nlib.py\ntests\nbase\n" in seen[0]
+    assert "/tmp/testbed\n.git\nlib.py\ntests\nbase\n" in seen[0]
     assert seen[1].count("/environments/") == 2
-    assert "kept\n/tmp\n" in seen[1] and "testbed/lib.py" in seen[1]
-    assert "No module named 'agentrt'" in seen[2]
+    assert "kept\n/tmp\n" in seen[1] and "/tmp/testbed/lib.py" in seen[1]
+    assert "\nagent\n" in seen[2] and "No module named 'agentrt'" in seen[2]
 
 
 def test_a_patch_that_changes_the_tests_changes_nothing(tmp_path: Path) -> None:
     """Whatever an agent does to the tests, it is graded by those of the instance."""
     cheat = (
-        "rm tests/test_lib.py && printf 'def test_two():\\n    pass\\n' > tests/test_more.py && "
-        "git add --all && git diff --cached > patch.txt"
+        "echo 'tests/' > .gitignore && rm tests/test_lib.py && "
+        "printf 'def test_two():\\n    pass\\n' > tests/test_more.py && "
+        "git add --all --force && git diff --cached > patch.txt"
     )
     with ScriptedModel([does(cheat), does(HAND_IN)]) as model:
         result = worked_on(adder(tmp_path), model, tmp_path)
     assert "tests/test_more.py" in result.answers[0]
     assert (result.valid, result.problem) == (False, "tests:failed")
     assert result.message == "0 of 2 failing tests pass, 1 of 1 still do"
+
+
+def test_the_solution_is_nowhere_in_the_checkout(tmp_path: Path) -> None:
+    look = "git fsck --lost-found --unreachable; git count-objects -v; git log --all --reflog"
+    with ScriptedModel([does(look), does("touch patch.txt"), does(HAND_IN)]) as model:
+        worked_on(adder(tmp_path), model, tmp_path)
+        seen = model.requests[1].messages[-1]["content"]
+    assert "in-pack: " in seen and "count: 0\n" in seen
+    assert "dangling" not in seen and "unreachable" not in seen
+
+
+def test_a_patch_that_writes_through_a_link(tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_text("mine")
+    link = (
+        "diff --git a/.git/eval.sh b/.git/eval.sh\nnew file mode 120000\n--- /dev/null\n"
+        f"+++ b/.git/eval.sh\n@@ -0,0 +1 @@\n+{target}\n\\ No newline at end of file\n"
+    )
+    hand_in = f"cat > patch.txt <<'END'\n{link}END"
+    with ScriptedModel([does(hand_in), does(HAND_IN)]) as model:
+        worked_on(adder(tmp_path), model, tmp_path / "out")
+    assert target.read_text() == "mine"
 
 
 def test_a_solution_that_breaks_something_else(tmp_path: Path) -> None:
@@ -124,7 +147,7 @@ def test_a_command_that_never_ends_is_cut_off_and_the_model_told(tmp_path: Path)
         result = worked_on(adder(tmp_path), model, tmp_path, tool_timeout=1.0)
         told = model.requests[1].messages[-1]["content"]
     assert "An error occurred while executing the command" in told
-    assert "1 s" in told
+    assert "it took longer than 1 s" in told and "begun" in told
     assert result.turns == 3
     assert result.seconds < 60
 
@@ -218,10 +241,12 @@ def test_a_repository_that_is_cloned(tmp_path: Path) -> None:
 
     data = written(tmp_path / "rows.jsonl", local_row(str(origin), commit))
     [task] = load_tasks(str(data), "test")
-    with ScriptedModel([does("git log --all --format=%s; git tag"), *SOLVED]) as model:
+    look = "git log --all --reflog --format=%s; git tag; git fsck --lost-found; git reflog"
+    with ScriptedModel([does(look), *SOLVED]) as model:
         result = worked_on(task, model, tmp_path)
         seen = model.requests[1].messages[-1]["content"]
-    assert "issue" in seen and "solution" not in seen and "v2" not in seen
+    assert "issue" in seen
+    assert all(each not in seen for each in ("solution", "v2", "dangling", "HEAD@"))
     assert result.valid, result.message
 
 

@@ -41,11 +41,13 @@ class CommandResult:
         output: stdout and stderr as they came, cut in the middle to the limit.
         exit_code: of the command; negative: the number of the signal that ended it.
         stopped: why it was ended before it did so itself, for the model to read; else empty.
+        timed_out: it was for the time it took.
     """
 
     output: str
     exit_code: int
     stopped: str = ""
+    timed_out: bool = False
 
     def text(self) -> str:
         """The output, and a line on how it ended if that was not well."""
@@ -65,6 +67,7 @@ async def run_command(
     output_limit: int,
     limits: Limits = DEFAULT_LIMITS,
     allowed: Allowed = NOTHING_ALLOWED,
+    timeout: float | None = None,
 ) -> CommandResult:
     """Run a command in the workspace and wait for it.
 
@@ -77,9 +80,10 @@ async def run_command(
         output_limit: bytes of output that are kept.
         limits: what it may use.
         allowed: what it may reach beyond the workspace.
+        timeout: seconds until it is ended and what it has written so far returned.
     """
     buffer = OutputBuffer(output_limit)
-    watch = _Watch(sandbox, limits)
+    watch = _Watch(sandbox, limits, timeout)
     read_end, write_end = os.pipe()
     try:
         try:
@@ -104,7 +108,7 @@ async def run_command(
                         await process.wait()
     finally:
         os.close(read_end)
-    return CommandResult(buffer.text(), exit_code, watch.stopped)
+    return CommandResult(buffer.text(), exit_code, watch.stopped, watch.timed_out)
 
 
 class _Watch:
@@ -112,10 +116,13 @@ class _Watch:
 
     Attributes:
         stopped: why it was ended; empty if it was not.
+        timed_out: it was for the time it took.
     """
 
-    def __init__(self, sandbox: Sandbox, limits: Limits) -> None:
+    def __init__(self, sandbox: Sandbox, limits: Limits, timeout: float | None) -> None:
         self.stopped = ""
+        self.timed_out = False
+        self._timeout = timeout
         self._sandbox = sandbox
         self._limits = limits
 
@@ -128,10 +135,14 @@ class _Watch:
         """Look at what it uses, until it is ended."""
         most = self._limits.processes
         enough = None if most is None else most + 1
+        began = anyio.current_time()
         while not self.stopped:
             await anyio.sleep(LOOK_S)
             if why := self._limits.exceeded(usage_of(process.pid, enough)):
                 self.stop(process, why)
+            elif self._timeout is not None and anyio.current_time() - began > self._timeout:
+                self.timed_out = True
+                self.stop(process, f"it took longer than {self._timeout:g} s")
 
 
 async def _attend(

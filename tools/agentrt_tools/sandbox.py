@@ -40,11 +40,13 @@ class Allowed:
         network: whatever this machine can reach.
         readable: folders that can be read although they lie where everything else is hidden.
         scratch: folder that stands for /tmp, which is otherwise a new one for each command.
+        workspace_at: where a command sees the workspace; None: where it is.
     """
 
     network: bool = False
     readable: tuple[Path, ...] = ()
     scratch: Path | None = None
+    workspace_at: Path | None = None
 
 
 NOTHING_ALLOWED = Allowed()
@@ -57,6 +59,10 @@ class Sandbox(Protocol):
         self, argv: Sequence[str], workspace: Path, allowed: Allowed = NOTHING_ALLOWED
     ) -> list[str]:
         """The command line that runs `argv` confined to the workspace."""
+        ...
+
+    def seen(self, workspace: Path, allowed: Allowed) -> Path:
+        """Where a command sees its workspace."""
         ...
 
     def environment(self, workspace: Path) -> dict[str, str]:
@@ -80,6 +86,10 @@ class PlainProcess:
     ) -> list[str]:
         """The command line as it is."""
         return list(argv)
+
+    def seen(self, workspace: Path, allowed: Allowed) -> Path:
+        """Where it is."""
+        return workspace
 
     def environment(self, workspace: Path) -> dict[str, str]:
         """A fixed environment."""
@@ -108,6 +118,7 @@ class Bubblewrap:
         self, argv: Sequence[str], workspace: Path, allowed: Allowed = NOTHING_ALLOWED
     ) -> list[str]:
         """The command line inside `bwrap`; the namespace dies with this process."""
+        seen = str(self.seen(workspace, allowed))
         hidden = [option for path in _HIDDEN if Path(path).is_dir() for option in ("--tmpfs", path)]
         shown: list[str | Path] = []
         if allowed.scratch is not None:
@@ -123,10 +134,14 @@ class Bubblewrap:
             *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
             *hidden,
             *map(str, shown),
-            *("--bind", str(workspace), str(workspace), "--chdir", str(workspace)),
+            *("--bind", str(workspace), seen, "--chdir", seen),
             "--",
             *argv,
         ]
+
+    def seen(self, workspace: Path, allowed: Allowed) -> Path:
+        """Where it is, or where it is wanted."""
+        return allowed.workspace_at or workspace
 
     def environment(self, workspace: Path) -> dict[str, str]:
         """A fixed environment."""

@@ -97,6 +97,7 @@ class BenchOptions:
             "model": self.model,
             "url": self.url,
             "kv_tokens": self.kv_tokens,
+            "device": self.device.value,
             "dtype": self.dtype.value,
             "pauses": self.pauses,
             "seed": self.seed,

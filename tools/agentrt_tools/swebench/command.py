@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import anyio
+import msgspec
 from cyclopts import Parameter
 from rich.table import Table
 
@@ -20,6 +22,8 @@ from agentrt_tools.bench.packages import require
 from agentrt_tools.bench.pauses import Pauses
 from agentrt_tools.bench.results import EntryResult
 from agentrt_tools.swebench.data_set import OWN, choose, load_tasks
+from agentrt_tools.swebench.grader import log_parsers
+from agentrt_tools.swebench.instance import Instance
 from agentrt_tools.swebench.library import EnvironmentKind, Library, Task, cannot_be_run
 from agentrt_tools.swebench.mini import DEFAULT_CONFIG, load_config
 from agentrt_tools.swebench.predictions import write_predictions
@@ -107,15 +111,23 @@ def swebench(
     policies = options.policies(REFERENCE_MODELS)
     pauses = Pauses(options.pauses, options.seed)
     require("swebench")
+    parsers = log_parsers()
     for task in tasks:
-        if why := cannot_be_run(task, environment):
+        why = cannot_be_run(task, environment)
+        if isinstance(task, Instance) and task.log_parser not in parsers:
+            why = f"has the log_parser {task.log_parser!r}, which swebench has not"
+        if why:
             where = f"--environment {environment}"
             raise SettingError(f"cannot run {task.instance_id} with {where}: it {why}")
+    chosen = load_config(config)
     settings = {
         **options.settings(),
         "data": data,
+        "data_sha256": _digest(Path(data).read_bytes()) if Path(data).is_file() else None,
+        "split": split,
         "environment": environment.value,
         "config": config,
+        "config_sha256": _digest(msgspec.json.encode(chosen)),
         "max_tokens": max_tokens,
         "step_limit": step_limit,
         "tool_timeout_s": tool_timeout,
@@ -124,7 +136,7 @@ def swebench(
     folder = options.folder("swebench")
     notes = notes_of("swebench", pauses)
     how = InstanceOptions(
-        config=load_config(config),
+        config=chosen,
         folder=folder / "instances",
         max_tokens=max_tokens,
         tool_timeout=tool_timeout,
@@ -157,6 +169,10 @@ def swebench(
     return anyio.run(main)
 
 
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def _print(tasks: list[Task], json: str | None) -> None:
     view = Table(box=None, pad_edge=False)
     for heading in ("instance", "repository", "from"):
@@ -183,5 +199,5 @@ def _print(tasks: list[Task], json: str | None) -> None:
 def _source(task: Task) -> str:
     if isinstance(task, Recipe):
         old, new = task.old, task.new
-        return f"{old.sdist} {old.version} → {new.version}" if old.sdist else "agentrt"
+        return f"{old.sdist} {old.version} → {new.version}" if old.sdist else "files"
     return task.local.git if task.local is not None else task.image or "its image"

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
-import subprocess
+import signal
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 
 from agentrt_tools.command import MAX_OUTPUT_BYTES, CommandResult, run_command
 from agentrt_tools.sandbox import PlainProcess
+from agentrt_tools.swebench.child import RepositoryError, run_child
 from agentrt_tools.swebench.instance import CONTAINER_WORKDIR
 from agentrt_tools.swebench.place import LIMITS, Place
-from agentrt_tools.swebench.repository import RepositoryError
 
 #: Seconds that a command in a container has more than its own limit, to be ended from inside.
 _GRACE_S = 5.0
 
+#: Exit code of what `timeout` has killed.
+_KILLED = 128 + signal.SIGKILL
+
 #: How long an image may take to come.
 _PULL_TIMEOUT_S = 1_800.0
 
-_CONTROL_TIMEOUT_S = 120.0
+_log = logging.getLogger(__name__)
 
 
 class _Client(PlainProcess):
@@ -57,20 +60,21 @@ class Container:
     ) -> CommandResult:
         """See `Place`. A client that ends leaves its command; `timeout`, of the image, ends it."""
         variables = [f"--env={name}={value}" for name, value in environment.items()]
-        seconds = str(math.ceil(timeout))
-        with anyio.fail_after(timeout + _GRACE_S):
-            result = await run_command(
-                [
-                    *(self._client, "exec", f"--workdir={self.workdir}", *variables, self._name),
-                    *("timeout", "--signal=KILL", seconds, "bash", "-c", command),
-                ],
-                sandbox=_Client(),
-                workspace=Path.cwd(),
-                output_limit=MAX_OUTPUT_BYTES,
-                limits=LIMITS,
-            )
-        if result.exit_code in (124, 137):
-            raise TimeoutError(f"over {seconds} s")
+        began = anyio.current_time()
+        result = await run_command(
+            [
+                *(self._client, "exec", f"--workdir={self.workdir}", *variables, self._name),
+                *("timeout", "--signal=KILL", str(math.ceil(timeout)), "bash", "-c", command),
+            ],
+            sandbox=_Client(),
+            workspace=Path.cwd(),
+            output_limit=MAX_OUTPUT_BYTES,
+            limits=LIMITS,
+            timeout=timeout + _GRACE_S,
+        )
+        # A command that is killed for another reason ends alike, but sooner.
+        if result.exit_code == _KILLED and anyio.current_time() - began >= timeout:
+            return replace(result, stopped=f"it took longer than {timeout:g} s", timed_out=True)
         return result
 
     async def put(self, name: str, text: str) -> str:
@@ -79,45 +83,32 @@ class Container:
         with tempfile.TemporaryDirectory(prefix="agentrt-") as folder:
             path = Path(folder, name)
             await anyio.Path(path).write_text(text)
-            await _control(self._client, "cp", str(path), f"{self._name}:{inside}")
+            copy = [self._client, "cp", str(path), f"{self._name}:{inside}"]
+            await run_child(copy, f"{self._client} cp")
         return inside
 
 
 @asynccontextmanager
-async def container(client: str, image: str) -> AsyncIterator[Place]:
-    """A container of its own, removed when the block ends. It has no network.
+async def container(client: str, image: str, *, network: bool) -> AsyncIterator[Place]:
+    """A container of its own, removed when the block ends.
+
+    Args:
+        network: whether it has the network that the container engine gives.
 
     Raises:
         RepositoryError: it does not start.
     """
     name = f"agentrt-{uuid.uuid4().hex[:12]}"
-    start = ("run", "--detach", "--rm", f"--name={name}", "--network=none")
+    limits = (f"--memory={LIMITS.memory_mb}m", f"--pids-limit={LIMITS.processes}")
+    options = ("--detach", "--rm", f"--name={name}", *limits, "--entrypoint=sleep")
+    unconnected = () if network else ("--network=none",)
+    start = [client, "run", *options, *unconnected, image, "infinity"]
     try:
-        forever = ("--entrypoint=sleep", image, "infinity")
-        await _control(client, *start, *forever, timeout=_PULL_TIMEOUT_S)
+        await run_child(start, f"{client} run", timeout=_PULL_TIMEOUT_S)
         yield Container(client, name)
     finally:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(partial(_call, client, "rm", "--force", name))
-
-
-async def _control(client: str, *arguments: str, timeout: float = _CONTROL_TIMEOUT_S) -> None:
-    call = partial(_call, client, *arguments, timeout=timeout)
-    said = await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
-    if said:
-        raise RepositoryError(f"{client} {arguments[0]}: {said}")
-
-
-def _call(client: str, *arguments: str, timeout: float = _CONTROL_TIMEOUT_S) -> str:
-    """What a command of the engine complains of; empty if it has done what it should."""
-    try:
-        done = subprocess.run(
-            [client, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    return done.stderr.decode(errors="replace").strip() if done.returncode else ""
+            try:
+                await run_child([client, "rm", "--force", name], f"{client} rm", timeout=60.0)
+            except RepositoryError as error:
+                _log.debug("%s", error)  # there may be none

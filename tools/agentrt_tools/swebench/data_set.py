@@ -104,7 +104,7 @@ def _task(source: str, number: int, row: Any) -> Task:
 
 def _lines(text: str) -> list[Any]:
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         try:
             rows += [json.loads(line)] if line.strip() else []
         except ValueError as error:
@@ -114,7 +114,10 @@ def _lines(text: str) -> list[Any]:
 
 def _rows(document: Any) -> list[Any]:
     """A list of rows, or an object of them by their names."""
-    return list(document.values()) if isinstance(document, dict) else document
+    rows = list(document.values()) if isinstance(document, dict) else document
+    if not isinstance(rows, list):
+        raise ValueError(f"expected a list of rows, got {type(rows).__name__}")
+    return rows
 
 
 def _parquet(path: Path) -> list[Any]:

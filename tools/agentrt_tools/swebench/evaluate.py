@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,10 +63,10 @@ async def evaluate(
         await log.write_text(f"{_NOT_APPLIED}\n{said}\n")
         return Verdict(False, "patch:not_applied", said.partition("\n\n")[0].strip())
     script = await place.put("eval.sh", _recording_exit_code(instance.eval_script))
-    try:
-        tests = await place.run(f"bash {script}", timeout)
-    except TimeoutError:
-        await log.write_text(f"{_APPLIED}\n{_TIMED_OUT}\n")
+    # With the options that swebench puts before every script: its markers are what -x prints.
+    tests = await place.run(f"bash -ux -o pipefail {shlex.quote(script)}", timeout)
+    if tests.timed_out:
+        await log.write_text(f"{_APPLIED}\n{tests.output}\n{_TIMED_OUT}\n")
         return Verdict(False, "tests:timeout", f"the tests took longer than {timeout:g} s")
     await log.write_text(f"{_APPLIED}\n{tests.output}\n")
     return await anyio.to_thread.run_sync(_graded, instance, patch, folder, tests)
@@ -73,17 +74,18 @@ async def evaluate(
 
 async def _not_applied(place: Place, patch: str) -> str:
     """What the ways to apply a patch complain of, in order; empty if one of them did it."""
-    path = await place.put("patch.diff", patch)
-    said = []
+    path = shlex.quote(await place.put("patch.diff", patch))
+    said: list[str] = []
     for command in _APPLY:
-        try:
-            done = await place.run(f"{command} {path}", _APPLY_TIMEOUT_S)
-        except TimeoutError:
-            return f"{command} took over {_APPLY_TIMEOUT_S:g} s"
+        if said:  # what failed may have left a part behind
+            await place.run("git checkout -- . ; git clean -fd", _APPLY_TIMEOUT_S)
+        done = await place.run(f"{command} {path}", _APPLY_TIMEOUT_S)
         if done.exit_code == 0:
             return ""
-        said.append(done.output.strip() or f"exit code {done.exit_code}")
-    return "\n\n".join(said)
+        said.append(done.text() or f"exit code {done.exit_code}")
+    # One of them may have done all of it and still have complained.
+    whole = await place.run(f"git apply --check --reverse {path}", _APPLY_TIMEOUT_S)
+    return "\n\n".join(said) if whole.exit_code else ""
 
 
 def _recording_exit_code(script: str) -> str:
@@ -104,8 +106,10 @@ def _graded(instance: Instance, patch: str, folder: Path, tests: CommandResult) 
         f"{graded.mended} of {len(instance.fail_to_pass)} failing tests pass, "
         f"{graded.kept} of {len(instance.pass_to_pass)} still do"
     )
+    if not patch.strip():
+        return Verdict(False, "patch:empty", passed)
     if graded.resolved:
         return Verdict(True)
     if not graded.ran:
         return Verdict(False, "tests:not_run", tests.stopped or "their log shows no results")
-    return Verdict(False, "tests:failed" if patch.strip() else "patch:empty", passed)
+    return Verdict(False, "tests:failed", passed)

@@ -66,6 +66,14 @@ def grade(instance: Instance, patch: str, log: Path) -> Grade:
     )
 
 
+def log_parsers() -> frozenset[str]:
+    """Names of what reads the logs of tests."""
+    _without_clients()
+    from swebench.harness.log_parsers import PARSER_REGISTRY
+
+    return frozenset(PARSER_REGISTRY)
+
+
 def _without_clients() -> None:
     """Make `swebench.harness` a package whose modules are imported one by one.
 

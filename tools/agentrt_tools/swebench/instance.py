@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 #: Where the images of SWE-bench have the repository.
 CONTAINER_WORKDIR = "/testbed"
+
+#: A package of an index, in one version.
+_PINNED = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w,.-]+\])?==[\w.+!]+", re.ASCII)
+
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+
+_IMAGE = re.compile(r"|[A-Za-z0-9][\w./:@-]*", re.ASCII)
 
 _TEST_LISTS = ("FAIL_TO_PASS", "PASS_TO_PASS")
 
@@ -32,6 +40,13 @@ class Local(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     python_path: tuple[str, ...] = ()
     git: str = ""
 
+    def __post_init__(self) -> None:
+        if not self.test_paths:
+            raise ValueError("test_paths is empty, expected what the test patch changes")
+        for each in self.requirements:
+            if not _PINNED.fullmatch(each):
+                raise ValueError(f"requirement {each!r}, expected NAME==VERSION")
+
 
 class Instance(
     msgspec.Struct,
@@ -51,6 +66,7 @@ class Instance(
         eval_script: brings the tests and runs them, in the image.
         log_parser: of swebench, reads what the tests print.
         eval_type: of swebench: whether only failures are told.
+        image_assets: files that no patch can carry; not supported.
         local: without the image; None if that cannot be.
     """
 
@@ -66,7 +82,8 @@ class Instance(
     image: str = ""
     eval_script: str = ""
     log_parser: str = "parse_log_pytest"
-    eval_type: str = "pass_and_fail"
+    eval_type: Literal["pass_and_fail", "fail_only"] = "pass_and_fail"
+    image_assets: Any = None
     local: Local | None = None
 
     @property
@@ -93,7 +110,14 @@ def as_instance(row: Mapping[str, Any]) -> Instance:
     }
     known = {field.encode_name for field in msgspec.structs.fields(Instance)}
     given = {name: value for name, value in row.items() if name in known and value is not None}
-    return msgspec.convert({**given, **read}, type=Instance)
+    instance = msgspec.convert({**given, **read}, type=Instance)
+    if not _COMMIT.fullmatch(instance.base_commit):
+        raise ValueError(f"base_commit is {instance.base_commit!r}, expected a hash")
+    if not _IMAGE.fullmatch(instance.image):
+        raise ValueError(f"image is {instance.image!r}, expected the name of one")
+    if instance.local is not None and not instance.local.git:
+        raise ValueError("local.git is empty, expected where the repository is cloned from")
+    return instance
 
 
 def evaluation_script(
@@ -102,7 +126,7 @@ def evaluation_script(
     """What swebench's own scripts do, in the working directory: tests brought, run, put back."""
     paths = " ".join(map(shlex.quote, test_paths))
     put_back = (
-        f"git reset --quiet; git clean -fdq -- {paths}; "
+        f"git reset --quiet; git clean -fdxq -- {paths}; "
         f'for path in {paths}; do git checkout --quiet {base_commit} -- "$path"; done'
     )
     return "\n".join(
@@ -111,7 +135,7 @@ def evaluation_script(
             "set -uxo pipefail",
             put_back,
             "git apply -v - <<'EOF_114329324912'",
-            test_patch.rstrip("\n"),
+            test_patch.removesuffix("\n"),
             "EOF_114329324912",
             ": '>>>>> Start Test Output'",
             test_command,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -78,13 +79,15 @@ class Library:
         async with self._locks.setdefault(name, anyio.Lock()):
             if name not in self._prepared:
                 folder = self._folder / name
-                found = await anyio.to_thread.run_sync(self._prepare, task, folder)
-                self._prepared[name] = found
+                self._prepared[name] = await self._prepare(task, folder)
         return self._prepared[name]
 
     @asynccontextmanager
-    async def place(self, prepared: Prepared) -> AsyncIterator[Place]:
+    async def place(self, prepared: Prepared, *, network: bool = False) -> AsyncIterator[Place]:
         """A fresh checkout.
+
+        Args:
+            network: that of a container; a checkout of this machine has none.
 
         Raises:
             RepositoryError: it cannot be made.
@@ -92,25 +95,26 @@ class Library:
         instance, repository = prepared.instance, prepared.repository
         if repository is None or instance.local is None:
             client = "podman" if self._environment is EnvironmentKind.PODMAN else "docker"
-            async with container(client, image_of(instance)) as found:
+            async with container(client, image_of(instance), network=network) as found:
                 yield found
         else:
-            python = await anyio.to_thread.run_sync(python_environment, instance.local.requirements)
+            python = await python_environment(instance.local.requirements)
             async with local_place(repository, instance.local, python) as found:
                 yield found
 
-    def _prepare(self, task: Task, folder: Path) -> Prepared:
-        shutil.rmtree(folder, ignore_errors=True)  # of an attempt that failed
+    async def _prepare(self, task: Task, folder: Path) -> Prepared:
+        await anyio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
         repository = Repository(folder)
         if isinstance(task, Recipe):
-            old, new = _files(task.old), _files(task.new)
+            old, new = await _files(task.old), await _files(task.new)
             if task.new.files:
                 new = {**old, **new}
-            return Prepared(task.make(repository, old, new), repository)
+            return Prepared(await task.make(repository, old, new), repository)
         if self._in_container(task):
             return Prepared(task, None)
         assert task.local is not None
-        repository.clone(task.local.git, task.base_commit)
+        await repository.clone(task.local.git, task.base_commit)
+        await repository.hand_over()
         script = evaluation_script(
             task.base_commit, task.test_patch, task.local.test_paths, task.local.test_command
         )
@@ -134,6 +138,8 @@ def cannot_be_run(task: Task, environment: EnvironmentKind) -> str:
         return ""
     if isinstance(task, Instance) and not task.eval_script:
         return "has no eval_script, expected a data set in the form of swebench 5"
+    if isinstance(task, Instance) and task.image_assets:
+        return "has image_assets, which nothing brings into its checkout"
     return ""
 
 
@@ -143,7 +149,7 @@ def image_of(instance: Instance) -> str:
     return instance.image or f"swebench/sweb.eval.x86_64.{name}:latest"
 
 
-def _files(tree: Tree) -> Files:
+async def _files(tree: Tree) -> Files:
     if tree.files:
         return {path: text.encode() for path, text in tree.files.items()}
-    return fetch_sdist(tree.sdist, tree.version, tree.sha256)
+    return await fetch_sdist(tree.sdist, tree.version, tree.sha256)

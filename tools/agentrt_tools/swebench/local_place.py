@@ -2,41 +2,52 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
 from agentrt_tools.command import MAX_OUTPUT_BYTES, CommandResult, run_command
-from agentrt_tools.sandbox import Allowed, default_sandbox
+from agentrt_tools.sandbox import Allowed, Sandbox, default_sandbox
 from agentrt_tools.swebench.instance import Local
 from agentrt_tools.swebench.place import LIMITS, Place
 from agentrt_tools.swebench.repository import Repository
+
+#: Where commands see their checkout: the same for each, or prompts would differ.
+_SEEN_AT = Path("/tmp/testbed")
 
 
 class LocalPlace:
     """A folder of this machine, in the sandbox.
 
     Args:
-        folder: the checkout.
-        scratch: folder that stands for /tmp.
+        folder: has the checkout in `testbed`, what stands for /tmp in `tmp`, and in `files` what
+            commands may read and not change.
         python: the virtual environment of its tests.
         python_path: folders of the checkout from which packages are imported.
+        sandbox: what confines commands.
     """
 
     def __init__(
-        self, folder: Path, scratch: Path, python: Path, python_path: tuple[str, ...]
+        self, folder: Path, python: Path, python_path: tuple[str, ...], sandbox: Sandbox
     ) -> None:
-        self.workdir = str(folder)
-        self._folder = folder
-        self._scratch = scratch
+        self._checkout = folder / "testbed"
+        self._files = folder / "files"
         self._python = python
-        # Below it lie its libraries, wherever that is.
-        self._interpreter = (python / "bin/python").resolve().parent.parent
         self._python_path = python_path
+        self._sandbox = sandbox
+        self._allowed = Allowed(
+            # Below an interpreter lie its libraries, wherever that is.
+            readable=((python / "bin/python").resolve().parent.parent, python, self._files),
+            scratch=folder / "tmp",
+            workspace_at=_SEEN_AT,
+        )
+        self.workdir = str(sandbox.seen(self._checkout, self._allowed))
 
     async def run(
         self, command: str, timeout: float, environment: Mapping[str, str] = {}
@@ -51,19 +62,19 @@ class LocalPlace:
             "HOME": "/tmp",
         }
         assignments = [f"{name}={value}" for name, value in variables.items() if value]
-        with anyio.fail_after(timeout):
-            return await run_command(
-                ["env", *assignments, "bash", "-c", command],
-                sandbox=await anyio.to_thread.run_sync(default_sandbox),
-                workspace=self._folder,
-                output_limit=MAX_OUTPUT_BYTES,
-                limits=LIMITS,
-                allowed=Allowed(readable=(self._interpreter, self._python), scratch=self._scratch),
-            )
+        return await run_command(
+            ["env", *assignments, "bash", "-c", command],
+            sandbox=self._sandbox,
+            workspace=self._checkout,
+            output_limit=MAX_OUTPUT_BYTES,
+            limits=LIMITS,
+            allowed=self._allowed,
+            timeout=timeout,
+        )
 
     async def put(self, name: str, text: str) -> str:
-        """See `Place`: inside of .git, where git does not look for changes."""
-        path = anyio.Path(self._folder, ".git", name)
+        """See `Place`."""
+        path = anyio.Path(self._files, name)
         await path.write_text(text)
         return str(path)
 
@@ -76,14 +87,18 @@ async def local_place(prepared: Repository, local: Local, python: Path) -> Async
         prepared: what is copied.
         python: the virtual environment.
     """
-    with tempfile.TemporaryDirectory(prefix="agentrt-", ignore_cleanup_errors=True) as name:
-        folder, scratch = await anyio.to_thread.run_sync(_copied, prepared, name)
-        yield LocalPlace(folder, scratch, python, local.python_path)
+    sandbox = await anyio.to_thread.run_sync(default_sandbox)
+    folder = await anyio.to_thread.run_sync(_copied, prepared)
+    try:
+        yield LocalPlace(folder, python, local.python_path, sandbox)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
 
 
-def _copied(prepared: Repository, name: str) -> tuple[Path, Path]:
-    """A checkout and an empty folder in a new folder."""
-    folder = Path(name).resolve()
-    scratch = folder / "tmp"
-    scratch.mkdir()
-    return prepared.copy(folder / "testbed").folder, scratch
+def _copied(prepared: Repository) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="agentrt-")).resolve()
+    for name in ("tmp", "files"):
+        (folder / name).mkdir()
+    prepared.copy(folder / "testbed")
+    return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,8 +31,8 @@ class Program(Protocol):
         """The model's reply to a text, and why it ended."""
         ...
 
-    def run(self, command: str) -> CommandResult | str:
-        """What came of a command, or why it was cut off."""
+    def run(self, command: str) -> CommandResult:
+        """What came of a command."""
         ...
 
 
@@ -43,6 +44,8 @@ def load_config(spec: str) -> dict[str, Any]:
     """
     _quiet()
     import yaml
+    from jinja2 import Template, TemplateError
+    from minisweagent.agents.default import AgentConfig
     from minisweagent.config import get_config_from_spec
 
     try:
@@ -50,7 +53,22 @@ def load_config(spec: str) -> dict[str, Any]:
         agent, model = config["agent"], config["model"]
         missing = {"system_template", "instance_template"} - agent.keys()
         missing |= {"observation_template", "format_error_template"} - model.keys()
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        if not missing:
+            AgentConfig(**_known(agent))
+            variables(config)
+            re.compile(model.get("action_regex", _ACTION))
+            for text in (*agent.values(), *model.values()):
+                Template(text if isinstance(text, str) else "")
+    except (
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        re.error,
+        yaml.YAMLError,
+        TemplateError,
+    ) as error:
         raise SettingError(
             f"--config {spec}: no configuration of mini-swe-agent: {error}",
             hint=f"name one of its own, like {DEFAULT_CONFIG}, or a YAML file",
@@ -92,13 +110,9 @@ class MiniAgent:
     ) -> None:
         _quiet()
         from jinja2 import StrictUndefined, Template
-        from minisweagent.agents.default import AgentConfig, DefaultAgent
+        from minisweagent.agents.default import DefaultAgent
 
-        settings = {
-            name: _moved(value, workdir)
-            for name, value in config["agent"].items()
-            if name in AgentConfig.model_fields
-        }
+        settings = {name: _moved(value, workdir) for name, value in _known(config["agent"]).items()}
         if step_limit is not None:
             settings["step_limit"] = step_limit
         environment = config.get("environment") or {}
@@ -184,18 +198,14 @@ class _Environment:
         from minisweagent.exceptions import Submitted
 
         done = self._program.run(action["command"])
-        if isinstance(done, str):
-            why = f"An error occurred while executing the command: {done}"
-            return {"output": "", "returncode": -1, "exception_info": why}
+        if done.stopped:
+            why = f"An error occurred while executing the command: {done.stopped}"
+            return {"output": done.output, "returncode": -1, "exception_info": why}
         first, _, rest = done.output.lstrip().partition("\n")
         if first.strip() == SUBMIT and done.exit_code == 0:
             extra = {"exit_status": "Submitted", "submission": rest}
             raise Submitted({"role": "exit", "content": rest, "extra": extra})
-        return {
-            "output": done.output,
-            "returncode": done.exit_code,
-            "exception_info": done.stopped,
-        }
+        return {"output": done.output, "returncode": done.exit_code, "exception_info": ""}
 
     def get_template_vars(self, **_more: Any) -> dict[str, Any]:
         """What templates may ask for: the system, and the configuration."""
@@ -212,6 +222,13 @@ class _Environment:
 def variables(config: Mapping[str, Any]) -> dict[str, str]:
     """What a configuration sets in the environment of commands."""
     return dict((config.get("environment") or {}).get("env") or {})
+
+
+def _known(agent: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the loop, without those of its other classes."""
+    from minisweagent.agents.default import AgentConfig
+
+    return {name: value for name, value in agent.items() if name in AgentConfig.model_fields}
 
 
 def _moved(value: Any, workdir: str) -> Any:

@@ -8,8 +8,8 @@ from typing import Protocol
 from agentrt_tools.command import CommandResult
 from agentrt_tools.limits import Limits
 
-#: Tests take their time; what they may use of a machine is bounded all the same.
-LIMITS = Limits(cpu_s=3_600.0, memory_mb=8_192, processes=512)
+#: What the commands of a place may use of a machine; the time of each is limited by itself.
+LIMITS = Limits(cpu_s=None, memory_mb=8_192, processes=512)
 
 
 class Place(Protocol):
@@ -24,13 +24,9 @@ class Place(Protocol):
     async def run(
         self, command: str, timeout: float, environment: Mapping[str, str] = ...
     ) -> CommandResult:
-        """Run a bash command in the checkout.
-
-        Raises:
-            TimeoutError: it takes longer than so many seconds; it has been ended.
-        """
+        """Run a bash command in the checkout; one that takes longer is ended."""
         ...
 
     async def put(self, name: str, text: str) -> str:
-        """Write a file that is no part of the checkout; its path, as commands see it."""
+        """Write a file that commands can read; its path, as they see it."""
         ...

@@ -10,18 +10,15 @@ import msgspec
 from agentrt_tools.bench.results import EntryResult, file_name
 
 
-def write_predictions(
-    results: Sequence[EntryResult], model: str, folder: Path, stem: str = "predictions"
-) -> list[Path]:
+def write_predictions(results: Sequence[EntryResult], model: str, folder: Path) -> None:
     """Write a file for each policy; instances that handed nothing in have an empty patch.
 
     Args:
         model: what to call it.
     """
-    paths = []
     for policy in dict.fromkeys(each.policy for each in results):
-        name = stem if policy is None else f"{stem}-{file_name(policy)}"
-        path = folder / f"{name}.jsonl"
+        of = "" if policy is None else f"-{file_name(policy)}"
+        path = folder / f"predictions{of}.jsonl"
         rows = [
             {
                 "instance_id": each.entry,
@@ -34,5 +31,3 @@ def write_predictions(
         new = path.with_suffix(".new")
         new.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
         new.replace(path)
-        paths.append(path)
-    return paths

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,8 +21,11 @@ from agentrt_tools.swebench.instance import Instance
 from agentrt_tools.swebench.mini import MiniAgent, variables
 from agentrt_tools.swebench.place import Place
 
-#: Longest command line; a patch may be in it.
-_COMMAND_CHARACTERS = 200_000
+#: Longest command line; a patch may be in it. One argument may have 128 KiB.
+_COMMAND_CHARACTERS = 130_000
+
+#: Seconds that a call has more than its command, which ends itself and keeps what it wrote.
+_GRACE_S = 10.0
 
 
 @dataclass(slots=True)
@@ -97,7 +100,7 @@ def _bash(
     timeout: float,
     pauses: Pauses,
 ) -> Tool:
-    @tool(timeout=timeout + pauses.longest_s, effect="write")
+    @tool(timeout=timeout + pauses.longest_s + _GRACE_S, effect="write")
     async def bash(
         command: Annotated[str, Field(max_length=_COMMAND_CHARACTERS)],
     ) -> dict[str, Any]:
@@ -111,7 +114,7 @@ def _bash(
         done = await place.run(command, timeout, environment)
         transcript.injected_s += pause
         await anyio.sleep(pause)
-        return {"output": done.output, "exit_code": done.exit_code, "stopped": done.stopped}
+        return asdict(done)
 
     return bash
 
@@ -129,13 +132,15 @@ class _FromThread:
 
     def say(self, text: str) -> tuple[str, str]:
         """The model's reply, and why it ended."""
+        anyio.from_thread.check_cancelled()
         reply = anyio.from_thread.run(self.context.say, text)
         return reply, self.context.program.turns[-1].finish_reason
 
-    def run(self, command: str) -> CommandResult | str:
-        """What came of a command, or why it was cut off."""
+    def run(self, command: str) -> CommandResult:
+        """What came of a command."""
+        anyio.from_thread.check_cancelled()
         call = partial(self.context.call, self._bash, command=command)
         try:
             return CommandResult(**anyio.from_thread.run(call))
         except ToolFailed as error:
-            return str(error)
+            return CommandResult("", -1, str(error))

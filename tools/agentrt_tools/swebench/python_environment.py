@@ -5,44 +5,43 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from agentrt_engine.cache import cache_dir, logs_dir
-from agentrt_engine.errors import EngineInstallFailed
-from agentrt_engine.pip import pip_command, run_pip
-from agentrt_tools.swebench.repository import RepositoryError
+import anyio.to_thread
+
+from agentrt_engine.cache import cache_dir
+from agentrt_engine.pip import pip_command
+from agentrt_tools.swebench.child import run_child
 
 #: In an environment that is complete.
 _COMPLETE = "complete"
 
 
-def python_environment(requirements: Sequence[str]) -> Path:
-    """The folder of an environment of this Python with these packages. Blocks.
+async def python_environment(requirements: Sequence[str]) -> Path:
+    """The folder of an environment of this Python with these packages, from wheels.
 
     Raises:
         RepositoryError: it cannot be made.
     """
-    name = hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()[:16]
-    folder = cache_dir() / "environments" / name
+    what = "\n".join([sys.executable, sys.version, *requirements])
+    folder = cache_dir() / "environments" / hashlib.sha256(what.encode()).hexdigest()[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        await anyio.to_thread.run_sync(fcntl.flock, lock, fcntl.LOCK_EX)
         if not (folder / _COMPLETE).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            _make(folder, requirements)
+            await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+            await _make(folder, requirements)
             (folder / _COMPLETE).touch()
     return folder
 
 
-def _make(folder: Path, requirements: Sequence[str]) -> None:
+async def _make(folder: Path, requirements: Sequence[str]) -> None:
     title = ", ".join(requirements)
-    try:
-        made = [sys.executable, "-m", "venv", "--without-pip", str(folder)]
-        subprocess.run(made, check=True, capture_output=True)
-        command = pip_command("--python", str(folder), "install", "--quiet", *requirements)
-        run_pip(command, title, logs_dir() / "environments.log", lambda line: None)
-    except (subprocess.CalledProcessError, EngineInstallFailed) as error:
-        raise RepositoryError(f"no environment with {title}: {error}") from error
+    made = [sys.executable, "-m", "venv", "--without-pip", str(folder)]
+    await run_child(made, f"an environment for {title}")
+    # Wheels only: whoever wrote the requirements runs nothing outside of the sandbox.
+    options = ("--quiet", "--only-binary=:all:", "--")
+    command = pip_command("--python", str(folder), "install", *options, *requirements)
+    await run_child(command, f"pip install {title}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from agentrt_tools.swebench.instance import Instance, Local, evaluation_script
@@ -9,6 +11,10 @@ from agentrt_tools.swebench.repository import Files, Repository
 
 #: Of pytest, with no option of the project's own.
 _TEST_COMMAND = "python -m pytest -rA -p no:cacheprovider -o addopts= -W ignore"
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+_VERSION = re.compile(r"[A-Za-z0-9][\w.+!]*", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Tree(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -29,6 +35,12 @@ class Tree(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True
     def __post_init__(self) -> None:
         if bool(self.files) == bool(self.sdist and self.version and self.sha256):
             raise ValueError("expected either sdist, version and sha256, or files")
+        if self.sdist and not (
+            _NAME.fullmatch(self.sdist)
+            and _VERSION.fullmatch(self.version)
+            and _SHA256.fullmatch(self.sha256)
+        ):
+            raise ValueError("sdist, version or sha256 cannot be those of a source distribution")
 
 
 class Recipe(
@@ -79,14 +91,16 @@ class Recipe(
         """No instance waits for another one."""
         return ()
 
-    def make(self, repository: Repository, old: Files, new: Files) -> Instance:
+    async def make(self, repository: Repository, old: Files, new: Files) -> Instance:
         """The instance, with its base commit in an empty repository.
 
         Raises:
             RepositoryError: git cannot do it.
         """
-        commit = repository.commit(old)
-        test_patch = repository.difference(new, self.tests)
+        commit = await repository.commit(old)
+        test_patch = await repository.difference(new, self.tests)
+        patch = await repository.difference(new, self.sources)
+        await repository.hand_over()
         command = " ".join([_TEST_COMMAND, *self.test_files])
         return Instance(
             instance_id=self.instance_id,
@@ -94,7 +108,7 @@ class Recipe(
             version=self.version,
             base_commit=commit,
             problem_statement=self.problem_statement,
-            patch=repository.difference(new, self.sources),
+            patch=patch,
             test_patch=test_patch,
             fail_to_pass=self.fail_to_pass,
             pass_to_pass=self.pass_to_pass,

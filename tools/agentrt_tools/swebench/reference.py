@@ -25,9 +25,9 @@ def reference_commands(instance: Instance, *, gold: bool) -> Iterator[tuple[str,
     Args:
         gold: the solution is handed in; otherwise nothing is.
     """
-    yield "First I look around.", "git log --oneline | head -3 && ls -a"
+    # With the status git looks at all files anew, or none would be as in its index.
+    yield "First I look around.", "git log --oneline | head -3 && git status --short && ls -a"
     if gold:
-        changed = list(dict.fromkeys(_FILE.findall(instance.patch)))
         for part in re.split(r"^diff --git ", instance.patch, flags=re.MULTILINE)[1:]:
             name, hunks = _FILE.search(part), _HUNK.findall(part)
             if name is None or "\n--- /dev/null" in part:
@@ -38,13 +38,12 @@ def reference_commands(instance: Instance, *, gold: bool) -> Iterator[tuple[str,
             yield f"I read the part of {name[1]} that this is about.", shown
         if instance.local is not None:
             yield "How do the tests do before I change anything?", instance.local.test_command
-        text = instance.patch.rstrip("\n")
-        yield "Now I make the change.", f"git apply - <<'END_OF_CHANGE'\n{text}\nEND_OF_CHANGE"
+        text = instance.patch.removesuffix("\n")
+        change = f"git apply --index - <<'END_OF_CHANGE'\n{text}\nEND_OF_CHANGE"
+        yield "Now I make the change.", change
         if instance.local is not None:
             yield "And after it?", instance.local.test_command
-        paths = " ".join(map(shlex.quote, changed))
-        collect = f"git add --all -- {paths} && git diff --cached -- {paths} > patch.txt"
-        yield "I collect what I changed.", collect
+        yield "I collect what I changed.", "git diff --cached --binary > patch.txt"
     else:
         yield "I change nothing.", "touch patch.txt"
     yield "I hand it in.", f"echo {SUBMIT} && cat patch.txt"

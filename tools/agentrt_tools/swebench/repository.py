@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+
+from agentrt_tools.swebench.child import RepositoryError, run_child
 
 #: Path → content.
 Files = Mapping[str, bytes]
@@ -25,15 +26,9 @@ _ENVIRONMENT = {
     "LC_ALL": "C",
 }
 
-_TIMEOUT_S = 600.0
-
-
-class RepositoryError(Exception):
-    """A repository cannot be had; says why."""
-
 
 class Repository:
-    """A repository in a folder. Everything here blocks.
+    """A repository in a folder.
 
     Args:
         folder: of the working tree.
@@ -42,72 +37,73 @@ class Repository:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def commit(self, files: Files) -> str:
-        """Begin with these files; returns the only commit."""
-        self.folder.mkdir(parents=True)
-        self._git("init", "--quiet", "--initial-branch=main")
-        self._write(files)
-        self._git("add", "--all", "--force")
-        self._git("commit", "--quiet", "--message=base")
-        return self._git("rev-parse", "HEAD").strip()
+    async def commit(self, files: Files) -> str:
+        """Begin with these files; returns the only commit.
 
-    def clone(self, url: str, commit: str) -> None:
-        """Clone a repository as it was at a commit; nothing names what came later."""
+        Raises:
+            RepositoryError: a path leads out of the checkout, or git cannot do it.
+        """
+        self.folder.mkdir(parents=True)
+        await self._git("init", "--quiet", "--initial-branch=main")
+        self._write(files)
+        await self._git("add", "--all", "--force")
+        await self._git("commit", "--quiet", "--message=base")
+        return (await self._git("rev-parse", "HEAD")).strip()
+
+    async def clone(self, url: str, commit: str) -> None:
+        """Clone a repository as it was at a commit.
+
+        Raises:
+            RepositoryError: git cannot do it.
+        """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         clone = ("clone", "--quiet", "--no-checkout", "--", url, str(self.folder))
-        self._git(*clone, folder=self.folder.parent)
-        self._git("checkout", "--quiet", "--detach", commit)
-        self._git("remote", "remove", "origin")
-        for name in self._git("for-each-ref", "--format=%(refname)").split():
-            self._git("update-ref", "-d", name)
+        await self._git(*clone, folder=self.folder.parent)
+        await self._git("checkout", "--quiet", "--detach", commit)
+        await self._git("remote", "remove", "origin")
+        for name in (await self._git("for-each-ref", "--format=%(refname)")).split():
+            await self._git("update-ref", "-d", name)
 
-    def difference(self, files: Files, paths: Sequence[str]) -> str:
+    async def difference(self, files: Files, paths: Sequence[str]) -> str:
         """The patch that brings some paths into the state that they have in these files."""
-        self._git("rm", "-r", "--quiet", "--ignore-unmatch", "--", *paths)
+        await self._git("rm", "-r", "--quiet", "--ignore-unmatch", "--", *paths)
         self._write({path: data for path, data in files.items() if _is_below(path, paths)})
-        self._git("add", "--all", "--force", "--", *(each for each in paths if self._has(each)))
-        patch = self._git(
-            "diff", "--cached", "--binary", "--no-color", "--no-ext-diff", "--no-renames"
-        )
-        self._git("reset", "--quiet", "--hard")
+        there = [path for path in paths if (self.folder / path).exists()]
+        await self._git("add", "--all", "--force", "--", *there)
+        plain = ("--no-color", "--no-ext-diff", "--no-renames")
+        patch = await self._git("diff", "--cached", "--binary", *plain)
+        await self._git("reset", "--quiet", "--hard")
         return patch
 
+    async def hand_over(self) -> None:
+        """Make it an agent's: nothing is in it but its commit and what came before, and it may
+        commit."""
+        await self._git("reflog", "expire", "--expire=now", "--all")
+        await self._git("gc", "--quiet", "--prune=now")
+        await self._git("config", "user.name", "agent")
+        await self._git("config", "user.email", "agent@localhost")
+
     def copy(self, folder: Path) -> Repository:
-        """The same in another folder."""
+        """The same in another folder. Blocks."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Repository(folder)
 
-    def _has(self, path: str) -> bool:
-        return (self.folder / path).exists()
-
     def _write(self, files: Files) -> None:
         for path, data in files.items():
+            parts = PurePosixPath(path).parts
+            if path.startswith("/") or {"..", ".git"} & set(parts):
+                raise RepositoryError(f"{path!r} is no path of a file in a checkout")
             target = self.folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
 
-    def _git(self, *arguments: str, folder: Path | None = None) -> str:
-        try:
-            done = subprocess.run(
-                ["git", *arguments],
-                cwd=folder or self.folder,
-                env=_ENVIRONMENT,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_TIMEOUT_S,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            raise RepositoryError("git is not installed") from error
-        except subprocess.TimeoutExpired as error:
-            raise RepositoryError(f"git {arguments[0]} took over {_TIMEOUT_S:g} s") from error
-        if done.returncode:
-            said = done.stderr.decode(errors="replace").strip()
-            raise RepositoryError(f"git {arguments[0]}: {said}")
-        try:
-            return done.stdout.decode()
-        except UnicodeDecodeError as error:
-            raise RepositoryError(f"git {arguments[0]}: its output is no UTF-8") from error
+    async def _git(self, *arguments: str, folder: Path | None = None) -> str:
+        return await run_child(
+            ["git", *arguments],
+            f"git {arguments[0]}",
+            folder=folder or self.folder,
+            environment=_ENVIRONMENT,
+        )
 
 
 def _is_below(path: str, folders: Sequence[str]) -> bool:

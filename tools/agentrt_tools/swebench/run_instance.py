@@ -13,11 +13,11 @@ from agentrt_tools.bench.failures import ends_the_run, kind_of
 from agentrt_tools.bench.first_token import FirstTokens, followed
 from agentrt_tools.bench.pauses import Pauses
 from agentrt_tools.bench.results import EntryResult, entry_result, file_name
+from agentrt_tools.swebench.child import RepositoryError
 from agentrt_tools.swebench.evaluate import Verdict, evaluate
 from agentrt_tools.swebench.instance import Instance
 from agentrt_tools.swebench.library import Library, Prepared, Task
 from agentrt_tools.swebench.program import Transcript, instance_agent
-from agentrt_tools.swebench.repository import RepositoryError
 
 _SUBMITTED = "Submitted"
 _NO_PAUSES = Pauses()
@@ -130,5 +130,5 @@ async def _verdict(
     if transcript.exit_status != _SUBMITTED:
         why = f"mini-swe-agent ended with {transcript.exit_status}"
         return Verdict(False, f"agent:{transcript.exit_status}", why)
-    async with library.place(prepared) as place:
+    async with library.place(prepared, network=True) as place:
         return await evaluate(place, prepared.instance, transcript.patch, timeout, folder)
