@@ -27,21 +27,14 @@ def pip_command(*arguments: str) -> list[str]:
 
 
 def run_pip(
-    command: list[str],
-    title: str,
-    log: Path,
-    detail: Callable[[str], None],
-    *,
-    does: str = "install",
-    hint: str = "",
+    command: list[str], title: str, log: Path, detail: Callable[[str], None], *, hint: str = ""
 ) -> None:
     """Run a command of `pip_command`.
 
     Args:
-        title: what it installs, or does something else with, for people.
+        title: what it installs, for people.
         log: file that its output is appended to.
         detail: receives its lines.
-        does: to what the title names.
 
     Raises:
         EngineInstallFailed: pip failed; the message quotes it.
@@ -50,6 +43,6 @@ def run_pip(
         run_logged(command, log=log, on_line=detail)
     except ChildFailed as failure:
         raise EngineInstallFailed(
-            f"pip could not {does} {title}: {failure}",
+            f"pip could not install {title}: {failure}",
             hint=hint or "mend what pip says above, then run the command again",
         ) from failure

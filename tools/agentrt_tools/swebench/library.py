@@ -60,6 +60,7 @@ class Library:
         self._environment = environment
         self._prepared: dict[str, Prepared] = {}
         self._locks: dict[str, anyio.Lock] = {}
+        self._building = anyio.Lock()
         self._kept = tempfile.TemporaryDirectory(prefix="agentrt-", ignore_cleanup_errors=True)
         self._folder = Path(self._kept.name).resolve()
 
@@ -98,7 +99,9 @@ class Library:
             async with container(client, image_of(instance), network=network) as found:
                 yield found
         else:
-            python = await python_environment(instance.local.requirements)
+            # Those that wait for one another do so here, not in threads that others need.
+            async with self._building:
+                python = await python_environment(instance.local.requirements)
             async with local_place(repository, instance.local, python) as found:
                 yield found
 
