@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from agentrt.schema import bounded
+from agentrt_tools.bench.spread import spread
 from agentrt_tools.bfcl.calls import parse
-from agentrt_tools.bfcl.entries import MORE_FUNCTIONS, MULTI_TURN, Entry, load_multi_turn, spread
+from agentrt_tools.bfcl.entries import MORE_FUNCTIONS, MULTI_TURN, Entry, load_multi_turn
 
 
 @pytest.fixture(scope="module", params=MULTI_TURN)

@@ -12,7 +12,8 @@ import pytest
 
 from agentrt.replay.trace_file import load_trace
 from agentrt_tools.bench.results import EntryResult
-from agentrt_tools.bfcl.entries import MULTI_TURN, Entry, load_multi_turn, spread
+from agentrt_tools.bench.spread import spread
+from agentrt_tools.bfcl.entries import MULTI_TURN, Entry, load_multi_turn
 from tests.bench.conftest import run_reference
 
 SAMPLE = 40

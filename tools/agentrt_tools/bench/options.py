@@ -17,9 +17,11 @@ from agentrt.embedded import API_KEY_VARIABLE, URL_VARIABLE
 from agentrt.errors import SettingError
 from agentrt.journal.runs import run_name
 from agentrt.replay.policy_list import split_policies
+from agentrt.testing import ScriptedModel
 from agentrt_engine.policy import live_policy_names, make_live_policy
 from agentrt_engine.sglang.options import DType
 from agentrt_tools.bench.engines import EngineChoice
+from agentrt_tools.bench.job import Open
 from agentrt_tools.bench.pauses import MEASURED, Pauses
 
 
@@ -107,17 +109,19 @@ class BenchOptions:
         """Where results go."""
         return self.out or RUNS_FOLDER / run_name(benchmark, datetime.now())
 
-    def engine(self, notes: Mapping[str, Any]) -> EngineChoice:
-        """The engines that entries run on.
+    def open(self, reference: ScriptedModel | None, notes: Mapping[str, Any]) -> Open:
+        """What opens a runtime: on a reference model, else on the engines that are asked for.
 
         Args:
             notes: for the headers of traces.
         """
+        if reference is not None:
+            return lambda _policy, trace: reference.connect(trace=trace, trace_notes=notes)
         device = None if self.device is DeviceChoice.AUTO else self.device.resolve()
         settings = EngineSettings(
             model=self.model, device=device, kv_tokens=self.kv_tokens, dtype=self.dtype
         )
-        return EngineChoice(self.url, self.api_key, settings, notes)
+        return EngineChoice(self.url, self.api_key, settings, notes).open
 
 
 def notes_of(benchmark: str, pauses: Pauses) -> dict[str, Any]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import anyio
 
 from agentrt import Runtime
-from agentrt_tools.bench.job import Job, Open
+from agentrt_tools.bench.job import Job
 from agentrt_tools.bench.options import BenchOptions, notes_of, require_positive
 from agentrt_tools.bench.packages import bfcl_data
 from agentrt_tools.bench.pauses import Pauses
@@ -112,18 +110,13 @@ def bfcl(
         pauses=pauses,
         folder=folder / "memory",
     )
-    open_runtime: Open
+    reference = None
     if options.model in REFERENCE_MODELS:
         reference = ReferenceModel(complete=REFERENCE_MODELS[options.model])
         how = replace(how, streams=False, holds_back=False, begins=reference.begins)
-
-        def open_runtime(_policy: str | None, trace: Path) -> AbstractAsyncContextManager[Runtime]:
-            return reference.connect(trace=trace, trace_notes=notes)
-    else:
-        open_runtime = options.engine(notes).open
 
     async def work(runtime: Runtime, entry: Entry, policy: str | None) -> EntryResult:
         return await run_entry(runtime, entry, policy, how)
 
     job = Job("bfcl", entries, settings, folder, parallel)
-    return anyio.run(job.run, policies, open_runtime, work, options.json)
+    return anyio.run(job.run, policies, options.open(reference, notes), work, options.json)

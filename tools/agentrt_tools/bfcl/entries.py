@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from agentrt.schema import Schema
-
-T = TypeVar("T")
+from agentrt_tools.bench.spread import spread
 
 MULTI_TURN = (
     "multi_turn_base",
@@ -114,13 +113,6 @@ def choose(entries: list[Entry], limit: int | None) -> list[Entry]:
     scored = spread([entry for entry in entries if entry.is_scored], limit)
     wanted = {entry.entry_id for entry in scored}.union(*(entry.after for entry in scored))
     return [entry for entry in entries if entry.entry_id in wanted]
-
-
-def spread(entries: list[T], limit: int | None) -> list[T]:
-    """At most so many, evenly over all."""
-    if limit is None or limit >= len(entries):
-        return entries
-    return [entries[at * len(entries) // limit] for at in range(limit)]
 
 
 def _entry(data: Path, category: str, row: dict[str, Any], reference: list[list[str]]) -> Entry:

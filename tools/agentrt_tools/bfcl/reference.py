@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 
-from agentrt.testing import ModelRequest, ScriptedModel, Step, answer, call
-from agentrt_tools.bench.tokens import TokenCounter
+from agentrt.testing import Step, answer, call
+from agentrt_tools.bench.replayed import ReplayedModel
 from agentrt_tools.bfcl.calls import parse
 from agentrt_tools.bfcl.entries import Entry
 
@@ -34,8 +34,8 @@ def reference_steps(entry: Entry, *, complete: bool = True) -> list[Step]:
     return steps
 
 
-class ReferenceModel(ScriptedModel):
-    """Replies to each program with the steps of its entry; tokens are counted, not computed.
+class ReferenceModel(ReplayedModel[Entry]):
+    """Replies with the steps of each entry.
 
     Nothing may be held back from it: `multi_turn_miss_func_49` calls a function before its time.
 
@@ -44,20 +44,4 @@ class ReferenceModel(ScriptedModel):
     """
 
     def __init__(self, *, complete: bool) -> None:
-        super().__init__(self._reply)
-        self._complete = complete
-        self._counter = TokenCounter()
-        self._steps: dict[str, list[Step]] = {}
-
-    def begins(self, program_id: str, entry: Entry) -> None:
-        """A program begins that is of this entry."""
-        self._steps[program_id] = reference_steps(entry, complete=self._complete)
-
-    def _reply(self, asked: ModelRequest) -> Step:
-        del self.requests[:]  # nobody reads them, and there are many
-        step = self._steps[asked.program_id].pop(0)
-        return replace(
-            step,
-            input_tokens=self._counter.prompt(asked.messages, asked.body.get("tools") or []),
-            output_tokens=self._counter.text(step.text),
-        )
+        super().__init__(partial(reference_steps, complete=complete))

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentrt import Program, Runtime
-from agentrt_tools.bench.failures import ends_the_run, kind_of
 from agentrt_tools.bench.first_token import FirstTokens, followed
 from agentrt_tools.bench.pauses import Pauses
 from agentrt_tools.bench.results import EntryResult, entry_result, file_name
+from agentrt_tools.bench.verdict import Verdict, verdict_of
 from agentrt_tools.bfcl.entries import Entry
 from agentrt_tools.bfcl.memory import MEMORY
 from agentrt_tools.bfcl.program import CALL_LIMIT, INSTRUCTIONS, CallLimit, Transcript, entry_agent
-from agentrt_tools.bfcl.world import COMMAND, Verdict, World, WorldLost
+from agentrt_tools.bfcl.world import COMMAND, World, WorldLost
 
 NO_PAUSES = Pauses()
 
@@ -91,10 +91,8 @@ async def run_entry(
         verdict = Verdict(False, f"{kind}:force_terminated", str(error))
     except WorldLost as error:
         verdict = Verdict(False, "tool:lost", str(error))
-    except Exception as error:
-        if ends_the_run(error):
-            raise
-        verdict = Verdict(False, kind_of(error), str(error))
+    except Exception as error:  # noqa: BLE001 - raised again if it ends the run
+        verdict = verdict_of(error)
     return entry_result(
         entry.entry_id,
         entry.category,

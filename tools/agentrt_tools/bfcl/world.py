@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +16,7 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 
 from agentrt.text import excerpt
+from agentrt_tools.bench.verdict import Verdict
 from agentrt_tools.bfcl.entries import Entry
 
 #: Starts the process: the file itself, because its package imports much more.
@@ -31,19 +31,6 @@ _LONGEST = 64 * 2**20
 
 class WorldLost(Exception):
     """The process of the back ends died, was killed, or says what nobody understands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the package's checker says.
-
-    Attributes:
-        problem: its kind in the package's words; empty if the calls are right.
-    """
-
-    valid: bool
-    problem: str = ""
-    message: str = ""
 
 
 class World:

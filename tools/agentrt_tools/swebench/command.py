@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +15,7 @@ from rich.table import Table
 from agentrt import Runtime
 from agentrt.cli import console
 from agentrt.errors import SettingError
-from agentrt_tools.bench.job import Job, Open
+from agentrt_tools.bench.job import Job
 from agentrt_tools.bench.options import BenchOptions, notes_of, require_positive
 from agentrt_tools.bench.packages import require
 from agentrt_tools.bench.pauses import Pauses
@@ -144,15 +143,10 @@ def swebench(
         step_limit=step_limit,
         pauses=pauses,
     )
-    open_runtime: Open
+    reference = None
     if options.model in REFERENCE_MODELS:
         reference = ReferenceModel(gold=REFERENCE_MODELS[options.model])
         how = replace(how, streams=False, begins=reference.begins)
-
-        def open_runtime(_policy: str | None, trace: Path) -> AbstractAsyncContextManager[Runtime]:
-            return reference.connect(trace=trace, trace_notes=notes)
-    else:
-        open_runtime = options.engine(notes).open
 
     def keep(results: list[EntryResult]) -> None:
         write_predictions(results, options.model or "default", folder)
@@ -164,7 +158,7 @@ def swebench(
                 return await run_instance(runtime, library, task, policy, how)
 
             job = Job("swebench", tasks, settings, folder, parallel)
-            return await job.run(policies, open_runtime, work, options.json, keep)
+            return await job.run(policies, options.open(reference, notes), work, options.json, keep)
 
     return anyio.run(main)
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from agentrt.errors import SettingError
+from agentrt_tools.bench.spread import spread
 from agentrt_tools.swebench.instance import as_instance
 from agentrt_tools.swebench.library import Task
 from agentrt_tools.swebench.recipe import Recipe
@@ -71,9 +72,7 @@ def choose(tasks: Sequence[Task], names: Sequence[str], limit: int | None) -> li
                 hint="agentrt bench swebench --list names those there are",
             )
     chosen = [by_name[name] for name in dict.fromkeys(names)] if names else list(tasks)
-    if limit is None or limit >= len(chosen):
-        return chosen
-    return [chosen[at * len(chosen) // limit] for at in range(limit)]
+    return spread(chosen, limit)
 
 
 def _tasks(source: str, rows: Iterable[Any]) -> list[Task]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import msgspec
 
+from agentrt_tools.bench.verdict import Verdict
 from agentrt_tools.command import CommandResult
 from agentrt_tools.swebench.grader import grade
 from agentrt_tools.swebench.instance import Instance
@@ -30,20 +30,6 @@ _NOT_APPLIED = ">>>>> Patch Apply Failed"
 _TIMED_OUT = ">>>>> Tests Timed Out"
 _END_OF_TESTS = ">>>>> End Test Output"
 _EXIT_CODE = ">>>>> Test Exit Code"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What came of an instance.
-
-    Attributes:
-        problem: kind of what was wrong; empty if it is resolved.
-        message: more of it.
-    """
-
-    resolved: bool
-    problem: str = ""
-    message: str = ""
 
 
 async def evaluate(

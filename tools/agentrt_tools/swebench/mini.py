@@ -87,7 +87,7 @@ class MiniAgent:
     """One run of mini-swe-agent's loop.
 
     Attributes:
-        messages: all so far, as it keeps them.
+        system_prompt: first message of every prompt.
 
     Args:
         config: see `load_config`.

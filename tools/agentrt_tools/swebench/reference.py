@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
+from functools import partial
 
-from agentrt.testing import ModelRequest, ScriptedModel, Step, says
-from agentrt_tools.bench.tokens import TokenCounter
+from agentrt.testing import Step, says
+from agentrt_tools.bench.replayed import ReplayedModel
 from agentrt_tools.swebench.instance import Instance
 from agentrt_tools.swebench.mini import SUBMIT
 
@@ -49,31 +49,18 @@ def reference_commands(instance: Instance, *, gold: bool) -> Iterator[tuple[str,
     yield "I hand it in.", f"echo {SUBMIT} && cat patch.txt"
 
 
-class ReferenceModel(ScriptedModel):
-    """Replies to each program with the commands of its instance; tokens are counted, not computed.
+def reference_steps(instance: Instance, *, gold: bool) -> Iterator[Step]:
+    """Its replies; see `reference_commands`."""
+    for thought, command in reference_commands(instance, gold=gold):
+        yield says(f"THOUGHT: {thought}\n\n```mswea_bash_command\n{command}\n```")
+
+
+class ReferenceModel(ReplayedModel[Instance]):
+    """Replies with the commands of each instance.
 
     Args:
         gold: see `reference_commands`.
     """
 
     def __init__(self, *, gold: bool) -> None:
-        super().__init__(self._reply)
-        self._gold = gold
-        self._counter = TokenCounter()
-        self._steps: dict[str, Iterator[Step]] = {}
-
-    def begins(self, program_id: str, instance: Instance) -> None:
-        """A program begins that is of this instance."""
-        self._steps[program_id] = (
-            says(f"THOUGHT: {thought}\n\n```mswea_bash_command\n{command}\n```")
-            for thought, command in reference_commands(instance, gold=self._gold)
-        )
-
-    def _reply(self, asked: ModelRequest) -> Step:
-        del self.requests[:]  # nobody reads them, and there are many
-        step = next(self._steps[asked.program_id])
-        return replace(
-            step,
-            input_tokens=self._counter.prompt(asked.messages, ()),
-            output_tokens=self._counter.text(step.text),
-        )
+        super().__init__(partial(reference_steps, gold=gold))

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from agentrt import Program, Runtime
-from agentrt_tools.bench.failures import ends_the_run, kind_of
 from agentrt_tools.bench.first_token import FirstTokens, followed
 from agentrt_tools.bench.pauses import Pauses
 from agentrt_tools.bench.results import EntryResult, entry_result, file_name
+from agentrt_tools.bench.verdict import Verdict, verdict_of
 from agentrt_tools.swebench.child import RepositoryError
-from agentrt_tools.swebench.evaluate import Verdict, evaluate
+from agentrt_tools.swebench.evaluate import evaluate
 from agentrt_tools.swebench.instance import Instance
 from agentrt_tools.swebench.library import Library, Prepared, Task
 from agentrt_tools.swebench.program import Transcript, instance_agent
@@ -74,16 +74,14 @@ async def run_instance(
         verdict = await _verdict(library, prepared, transcript, options.test_timeout, folder)
     except RepositoryError as error:
         verdict = Verdict(False, "environment:missing", str(error))
-    except Exception as error:
-        if ends_the_run(error):
-            raise
-        verdict = Verdict(False, kind_of(error), str(error))
+    except Exception as error:  # noqa: BLE001 - raised again if it ends the run
+        verdict = verdict_of(error)
     return entry_result(
         task.instance_id,
         task.repo,
         policy,
         started,
-        valid=verdict.resolved,
+        valid=verdict.valid,
         problem=verdict.problem,
         message=verdict.message,
         injected_s=transcript.injected_s,
