@@ -8,7 +8,6 @@ import time
 from statistics import median
 
 import httpx2
-import pytest
 
 from agentrt_engine.sglang.server import EngineProcess
 from agentrt_engine.step_costs import StepCosts
@@ -49,6 +48,7 @@ def test_learned_step_costs_are_those_that_a_client_sees(engine: EngineProcess) 
     decode_s = costs.fixed_s + costs.sequence_s + costs.decode_s * PROMPT_TOKENS
     ttft_s = median(times[0] for times in streams)
     tpot_s = median((times[-1] - times[0]) / (len(times) - 1) for times in streams)
-    # Far enough for a busy machine; a step that is charged to another kind of batch is off tenfold.
-    assert prefill_s == pytest.approx(ttft_s, rel=0.5)
-    assert decode_s == pytest.approx(tpot_s, rel=0.5)
+    # The engine also remembers steps of a time when the machine was busier or idler than now, up to
+    # twofold; a step that is charged to another kind of batch is off tenfold.
+    assert 1 / 3 < prefill_s / ttft_s < 3
+    assert 1 / 3 < decode_s / tpot_s < 3
