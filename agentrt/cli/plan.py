@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from agentrt.cli.options import JsonTarget
 from agentrt.cli.plan_view import print_plan
 from agentrt.cli.run_progress import RunProgress
 from agentrt.cli.simulated_options import EngineOptions, Workers, at_least_one, positive, processes
+from agentrt.replay.adapters import count_adapters
 from agentrt.replay.capacity import Search, find_capacity
 from agentrt.replay.capacity_document import make_plan_document
 from agentrt.replay.matrix import Simulation
@@ -87,6 +89,7 @@ def plan(
     ]
     seeds = seed_list(seed) if seed else [1]
     trace = read_traces(traces, format, command="agentrt plan")
+    engines = [replace(each, adapters=count_adapters(trace.programs)) for each in engines]
     searches = [
         Search(each, simulation, programs, tuple(seeds), factor, tolerance)
         for simulation in (_simulation(trace, settings) for settings in engines)

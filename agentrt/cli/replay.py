@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agentrt.cli import console
+from agentrt.cli.adapter_options import AdapterOptions
 from agentrt.cli.comparison_options import (
     PolicyList,
     TraceFormatOption,
@@ -38,6 +39,7 @@ def replay(
     format: TraceFormatOption = None,
     load: LoadOptions = LoadOptions(),  # noqa: B008 - frozen
     engine: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
+    adapters: AdapterOptions = AdapterOptions(),  # noqa: B008 - frozen
     live: LiveOptions = LiveOptions(),  # noqa: B008 - frozen
     output: OutputOptions = OutputOptions(),  # noqa: B008 - frozen
 ) -> int:
@@ -59,6 +61,7 @@ def replay(
         agentrt replay agents.jsonl.gz --kv-tokens 200k --policy lru,static-cap:programs=8
         agentrt replay agents.jsonl.gz --kv-tokens 400k --sweep 4,8,16,32 --html report.html
         agentrt replay agents.jsonl.gz --runs lists.json.gz --cell 0 --json result.json
+        agentrt replay agents.jsonl.gz --kv-tokens 400k --adapters 4 --lora-sharing off,base-lr
         agentrt replay agents.jsonl.gz --engine http://127.0.0.1:30000 --concurrency 8
         agentrt replay agents.jsonl.gz --engine stock=http://a:30000 --engine ours=http://b:30000
 
@@ -81,21 +84,29 @@ def replay(
     if live.engine:
         simulated = {"--policy": policy, "--kv-tokens": kv_tokens, "--workers": workers}
         # Without bounds is what a live replay is.
-        require_no_simulated_option(engine, simulated | {"--bounds": bounds or None})
+        more = adapters.given() | {"--bounds": bounds or None}
+        require_no_simulated_option(engine, simulated | more)
         trace = read_traces(traces, format, command="agentrt replay")
         command = LiveCommand(traces, trace, load, engine, live, output, concurrencies or ())
         return command.run()
     require_no_live_option(live)
     policies = chosen_policies(policy)
     size = None if kv_tokens is None else token_count("--kv-tokens", kv_tokens)
-    trace = read_traces(traces, format, command="agentrt replay")
+    modes = adapters.modes()
+    output.require_one_mode(modes, sweeps=concurrencies is not None)
+    trace = adapters.assigned(read_traces(traces, format, command="agentrt replay"))
     cell = load.chosen_cell(traces, size)
     if cell is None:
         settings = engine.settings(size)
     else:
         settings = engine.settings(size or cell.cell.kv_tokens, cell.settings)
+    settings = adapters.settings(settings, trace)
     workload = make_workload(
-        trace, kv_tokens=settings.kv_tokens, page=settings.page, pause_cap_s=settings.pause_cap_s
+        trace,
+        kv_tokens=settings.memory_in_every_mode,
+        page=settings.page,
+        pause_cap_s=settings.pause_cap_s,
+        sharing=modes[0],
     )
     way = load.load(cell)
     job = SimulatedReplay(
@@ -111,10 +122,8 @@ def replay(
         quick_sweep=output.html is not None,
         record=output.needs_timeline,
     )
-    comparison = job.comparison()
-    turns = comparison.turns(workload)
-    with RunProgress("Simulating", comparison.programs(), "programs") as progress:
-        compared = job.run(workers=processes(workers, turns), on_progress=progress.show)
+    with RunProgress("Simulating", job.programs(), "programs") as progress:
+        compared = job.run(workers=processes(workers, job.turns()), on_progress=progress.show)
     output.write(job.document(compared), compared)
     print_replay(console.results(output.json), job, compared, wide=output.wide)
     return 0

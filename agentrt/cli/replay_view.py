@@ -21,6 +21,7 @@ from agentrt.cli.result_table import (
 from agentrt.replay.comparison import Compared
 from agentrt.replay.formats.validation import counted
 from agentrt.replay.simulated_replay import SimulatedReplay
+from agentrt_engine.lora_sharing import LoraSharing
 
 
 def print_replay(to: Console, replay: SimulatedReplay, compared: Compared, *, wide: bool) -> None:
@@ -49,6 +50,9 @@ def _print_heading(to: Console, replay: SimulatedReplay) -> None:
     if settings.host_tokens is not None:
         engine += f" and {settings.host_tokens:,} in a host tier at {settings.host_gbps:g} GB/s"
     to.print(Text(f"{engine}; {replay.load.described()}"))
+    if settings.adapters:
+        number, modes = counted(settings.adapters, "LoRA adapter"), ", ".join(settings.lora_sharing)
+        to.print(Text(f"{number} of rank {settings.lora_rank}; LoRA sharing {modes}"))
     lists = f"{counted(len(replay.lists[0]), 'program')} × {counted(len(replay.lists), 'seed')}"
     if settings.pause_cap_s is not None:
         lists += f"; pauses cut to {settings.pause_cap_s:g} s"
@@ -91,6 +95,11 @@ def _notes(replay: SimulatedReplay, compared: Compared) -> list[str]:
         notes.append(
             f"the trace has {counted(workload.children, 'subagent')}: part of the programs that "
             "wait for them, not counted as programs."
+        )
+    if not replay.settings.adapters and replay.settings.lora_sharing != (LoraSharing.OFF,):
+        notes.append(
+            "no program of the trace has an adapter, so every mode of LoRA sharing is the same; "
+            "--adapters N gives them some."
         )
     active = replay.load.concurrency
     if active is not None and len(lists[0]) < 3 * active:

@@ -103,7 +103,7 @@ WIDE_LIVE = [
 
 
 def result_table(rows: Sequence[Row], shown: Sequence[Column], *, first: str = "policy") -> Table:
-    """A line for each row.
+    """A line for each row; those of each mode of LoRA sharing below its name, if there are several.
 
     Args:
         first: heading of the names.
@@ -113,8 +113,13 @@ def result_table(rows: Sequence[Row], shown: Sequence[Column], *, first: str = "
     for column in shown:
         table.add_column(column.heading, justify="right", no_wrap=True)
     bounds = False
+    sharing = None
     for row in rows:
         policy = str(row["policy"])
+        if row.get("lora_sharing") != sharing:
+            sharing = row["lora_sharing"]
+            bounds = False
+            table.add_row(Text(f"LoRA sharing {sharing}", "bold"))
         if is_bound(policy) and not bounds:
             bounds = True
             table.add_section()

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from agentrt_engine.lora_sharing import LoraSharing
+from agentrt_engine.simulated.adapters import DEFAULT_RANK, Adapters
 from agentrt_engine.simulated.profile import CostProfile
 from agentrt_engine.simulated.settings import EngineSettings
 
@@ -26,6 +28,9 @@ class SimulatedSettings:
         chunk: tokens prefilled in one step at most.
         pause_cap_s: longer pauses are cut to this; None for no cap.
         host_tokens: size of the host tier; None for none.
+        adapters: LoRA adapters that programs have, all of `lora_rank`; 0 without any.
+        assigned: the trace had none, and programs were given that many by an option.
+        lora_sharing: modes to compare.
     """
 
     profile: CostProfile
@@ -38,17 +43,35 @@ class SimulatedSettings:
     host_tokens: int | None = None
     host_gbps: float = DEFAULT_HOST_GBPS
     host_latency_ms: float = 0.0
+    adapters: int = 0
+    assigned: int | None = None
+    lora_rank: int = DEFAULT_RANK
+    lora_sharing: tuple[LoraSharing, ...] = (LoraSharing.OFF,)
 
-    def engine(self) -> EngineSettings:
-        """The engine to simulate."""
+    @property
+    def memory_in_every_mode(self) -> int:
+        """Tokens that the memory holds in every mode."""
+        return min(self._adapters(mode).fitting(self.kv_tokens) for mode in self.lora_sharing)
+
+    def _adapters(self, sharing: LoraSharing) -> Adapters:
+        """Those that a step may meet."""
+        return Adapters(min(self.adapters, self.max_running), sharing, self.lora_rank)
+
+    def engine(self, sharing: LoraSharing | None = None) -> EngineSettings:
+        """The engine to simulate.
+
+        Args:
+            sharing: its mode; None: the first.
+        """
+        adapters = self._adapters(sharing or self.lora_sharing[0])
         costs = self.profile.costs()
         if self.host_tokens is not None:
             costs = self.profile.costs(
                 host_gbps=self.host_gbps, host_latency_s=self.host_latency_ms / 1000
             )
         return EngineSettings(
-            costs=costs,
-            kv_tokens=self.kv_tokens,
+            costs=adapters.costs(costs),
+            kv_tokens=adapters.fitting(self.kv_tokens),
             chunk_tokens=self.chunk,
             max_running=self.max_running,
             page=self.page,
@@ -67,6 +90,9 @@ class SimulatedSettings:
             "host_tokens": self.host_tokens,
             "host_gbps": self.host_gbps if self.host_tokens is not None else None,
             "host_latency_ms": self.host_latency_ms if self.host_tokens is not None else None,
+            "adapters": self.adapters,
+            "lora_rank": self.lora_rank if self.adapters else None,
+            "lora_sharing": list(self.lora_sharing) if self.adapters else None,
         }
 
     def flags(self) -> Iterator[str]:
@@ -84,3 +110,9 @@ class SimulatedSettings:
             yield from ("--host-tokens", str(self.host_tokens))
             yield from ("--host-gbps", f"{self.host_gbps:.12g}")
             yield from ("--host-latency-ms", f"{self.host_latency_ms:.12g}")
+        if self.assigned is not None:
+            yield from ("--adapters", str(self.assigned))
+        if self.lora_rank != DEFAULT_RANK:
+            yield from ("--lora-rank", str(self.lora_rank))
+        if self.lora_sharing != (LoraSharing.OFF,):
+            yield from ("--lora-sharing", ",".join(self.lora_sharing))

@@ -17,7 +17,8 @@ from agentrt.replay.program_list import ProgramList, drawn_list
 from agentrt.replay.replay_settings import SimulatedSettings
 from agentrt.replay.sweep import DEFAULT_SWEEP, PROGRAMS_PER_ACTIVE, QUICK_TURNS
 from agentrt.replay.trace_file import Trace
-from agentrt.replay.workload import Workload, described
+from agentrt.replay.workload import Workload, described, make_workload
+from agentrt_engine.lora_sharing import LoraSharing
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class SimulatedReplay:
 
     Attributes:
         files: that the trace was read from.
+        workload: as the first mode of LoRA sharing has it; the same programs as in the others.
         lists: programs of each seed.
         sweep: concurrencies of further runs; None: the usual ones where `quick_sweep` allows.
         quick_sweep: make a sweep that was not asked for if it is short.
@@ -71,12 +73,46 @@ class SimulatedReplay:
             lists = [drawn_list(available, max(most, len(each)), each.seed) for each in lists]
         return replace(plain, sweep=sweep, sweep_lists=lists)
 
+    def programs(self) -> int:
+        """Programs of all runs together, children not counted."""
+        return self.comparison().programs() * len(self.settings.lora_sharing)
+
+    def turns(self) -> int:
+        """Turns of all runs together."""
+        return self.comparison().turns(self.workload) * len(self.settings.lora_sharing)
+
     def run(self, *, workers: int, on_progress: Report) -> Compared:
-        """Run everything; see `compare`."""
-        simulation = Simulation(
-            self.workload.plans, self.settings.engine(), len(self.workload.left_out)
-        )
-        return compare(simulation, self.comparison(), workers=workers, on_progress=on_progress)
+        """Run everything, one mode of LoRA sharing after the other; see `compare`.
+
+        Rows have an entry `lora_sharing` where there are several.
+        """
+        comparison, modes = self.comparison(), self.settings.lora_sharing
+        every = Compared([], [], [])
+        for at, mode in enumerate(modes):
+            before = at * comparison.programs()
+
+            def ended(programs: int, before: int = before) -> None:
+                on_progress(before + programs)
+
+            simulation = self._simulation(mode)
+            compared = compare(simulation, comparison, workers=workers, on_progress=ended)
+            labels = {"lora_sharing": mode} if len(modes) > 1 else {}
+            every.rows += [row | labels for row in compared.rows]
+            every.outcomes += compared.outcomes
+            every.sweep += compared.sweep
+        return every
+
+    def _simulation(self, sharing: LoraSharing) -> Simulation:
+        settings, workload = self.settings, self.workload
+        if sharing is not settings.lora_sharing[0]:
+            workload = make_workload(
+                self.trace,
+                kv_tokens=settings.memory_in_every_mode,
+                page=settings.page,
+                pause_cap_s=settings.pause_cap_s,
+                sharing=sharing,
+            )
+        return Simulation(workload.plans, settings.engine(sharing), len(workload.left_out))
 
     def document(self, compared: Compared) -> dict[str, Any]:
         """The result as `agentrt.replay.v1`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from agentrt.errors import ReplayError
 from agentrt.replay.trace_file import Trace
+from agentrt_engine.lora_sharing import LoraSharing
 from agentrt_engine.simulated.workload import ProgramPlan, plan_workload
 
 #: A program is left out if one turn of it takes more than this share of the KV memory.
@@ -33,14 +34,23 @@ class Workload:
 
 
 def make_workload(
-    trace: Trace, *, kv_tokens: int, page: int, pause_cap_s: float | None
+    trace: Trace,
+    *,
+    kv_tokens: int,
+    page: int,
+    pause_cap_s: float | None,
+    sharing: LoraSharing = LoraSharing.OFF,
 ) -> Workload:
     """Plan the programs of a trace and leave out those that cannot run.
+
+    Args:
+        sharing: what programs with different adapters share; which are left out does not depend
+            on it.
 
     Raises:
         ReplayError: none is left.
     """
-    plans = plan_workload(trace.programs, page=page, pause_cap_s=pause_cap_s)
+    plans = plan_workload(trace.programs, page=page, pause_cap_s=pause_cap_s, sharing=sharing)
     return fitting(plans, kv_tokens)
 
 

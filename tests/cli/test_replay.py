@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def test_help_teaches_by_examples_and_names_every_option(
         "policy", "profile", "kv-tokens", "rate", "concurrency", "arrivals", "runs", "cell",
         "programs", "seed", "chunk", "max-running", "page", "pause-cap", "host-tokens",
         "host-gbps", "host-latency-ms", "sweep", "bounds", "no-bounds", "workers", "format",
-        "json", "html", "chrome-trace", "wide",
+        "json", "html", "chrome-trace", "wide", "lora-sharing", "lora-rank", "adapters",
     ):  # fmt: skip
         assert f"--{option} " in shown
     assert "Experimental" in shown
@@ -246,6 +247,52 @@ def test_a_host_tier_changes_the_engine(capsys: pytest.CaptureFixture[str]) -> N
     assert with_tier["rows"][0]["hit_rate"] > without["rows"][0]["hit_rate"]
 
 
+# ------------------------------------------------------------------- adapters
+
+
+def test_modes_of_lora_sharing_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    modes = ["--adapters", "3", "--lora-sharing", "off,base-lr", "--policy", "lru,guard"]
+    assert run([*SMALL, *modes, "--concurrency", "4", "-n", "24"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "3 LoRA adapters of rank 8; LoRA sharing off, base-lr"
+    names = [line.split("  ")[0] for line in lines]
+    names = names[names.index("LoRA sharing off") :]
+    at = names.index("LoRA sharing base-lr")
+    rows = ["lru", "guard", "oracle-retention", "infinite-kv", "isolated"]
+    assert names[1:at] == names[at + 1 : at + 6] == rows
+    assert max(map(len, lines)) <= MAX_WIDTH
+
+
+def test_the_command_in_the_result_repeats_modes_of_lora_sharing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    modes = ["--adapters", "3", "--lora-rank", "64", "--lora-sharing", "off, alora"]
+    found = document(capsys, *modes, "--policy", "lru", "--no-bounds")
+    assert [row["lora_sharing"] for row in found["rows"]] == ["off", "alora"]
+    kept = {key: found["settings"][key] for key in ("adapters", "lora_rank", "lora_sharing")}
+    assert kept == {"adapters": 3, "lora_rank": 64, "lora_sharing": ["off", "alora"]}
+    assert run([*shlex.split(found["settings"]["command"])[1:], "--json", "-"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    for row in (*found["rows"], *again["rows"]):
+        del row["wall_s"]
+    assert again == found
+
+
+def test_modes_make_no_difference_to_a_trace_without_adapters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run([*SMALL, "--lora-sharing", "base"]) == 0
+    shown = capsys.readouterr().out
+    assert "note: no program of the trace has an adapter" in shown
+    usual, based = (
+        document(capsys, "--policy", "lru,guard", *mode)["rows"]
+        for mode in ([], ["--lora-sharing", "base"])
+    )
+    for row in (*usual, *based):
+        del row["wall_s"]
+    assert usual == based
+
+
 # --------------------------------------------------------------------- errors
 
 
@@ -268,6 +315,17 @@ def test_a_host_tier_changes_the_engine(capsys: pytest.CaptureFixture[str]) -> N
         (["replay", "agents.jsonl", "--kv-tokens", "10"], "expected at least a page", ""),
         (["replay", "agents.jsonl", "--kv-tokens", "1k"], "no program fits 1,000", "--kv-tokens"),
         ([*SMALL, "--arrivals", "trace", "--seed", "1,2"], "every seed is the same", ""),
+        ([*SMALL, "--lora-sharing", "lr"], "--lora-sharing lr: expected one of off, alora", ""),
+        (
+            [*SMALL, "--lora-sharing", "off,base", "--sweep", "2"],
+            "--lora-sharing off,base: --sweep, --html and --chrome-trace show one",
+            "--lora-sharing base",
+        ),
+        (
+            ["replay", "agents.jsonl", "--engine", "http://127.0.0.1:1", "--adapters", "2"],
+            "--adapters describes a simulated engine",
+            "",
+        ),
     ],
 )
 def test_what_cannot_be_replayed_is_said(

@@ -9,17 +9,21 @@ Python cannot subclass the class of a compiled engine.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import msgspec
 
+from agentrt_engine.lora_sharing import LoraSharing
 from agentrt_engine.outcome import RunOutcome
 from agentrt_engine.policy import Costs, make_policy
 from agentrt_engine.simulated import engine
+from agentrt_engine.simulated.adapters import Adapters
 from agentrt_engine.simulated.arrivals import Arrivals, ClosedLoop, OpenLoop
 from agentrt_engine.simulated.compiled import is_compiled
 from agentrt_engine.simulated.run import simulate
 from agentrt_engine.simulated.settings import EngineSettings
 from agentrt_engine.simulated.workload import ProgramPlan, plan_workload
+from agentrt_engine.wire.trace import ProgramRecord
 from tests.support.workloads import Shape, workload
 
 COSTS = Costs(fixed_s=0.005, decode_s=3e-7, prefill_s=2e-4, position_s=8e-8, host_s=1e-5)
@@ -33,7 +37,7 @@ class Report(msgspec.Struct):
 
     Attributes:
         file: where its event loop is from.
-        outcomes: per policy, of the open and of the closed loop.
+        outcomes: per policy, of the open loop, of the closed one, and of those with adapters.
     """
 
     compiled: bool
@@ -43,15 +47,31 @@ class Report(msgspec.Struct):
 
 def report(policies: list[str]) -> Report:
     """Run the same workload under each policy."""
-    plans = plan_workload(workload(7, Shape(programs=60)), page=SETTINGS.page)
+    records = workload(7, Shape(programs=60))
+    plans = plan_workload(records, page=SETTINGS.page)
+    adapted = [msgspec.structs.replace(each, adapter=each.agent) for each in records]
     return Report(
         is_compiled(),
         str(engine.__file__),
         {
-            policy: [outcome(policy, arrivals) for arrivals in (dense(plans), ClosedLoop(plans, 6))]
+            policy: [
+                outcome(policy, dense(plans), SETTINGS),
+                outcome(policy, ClosedLoop(plans, 6), SETTINGS),
+                *(with_adapters(policy, adapted, sharing) for sharing in LoraSharing),
+            ]
             for policy in policies
         },
     )
+
+
+def with_adapters(policy: str, records: list[ProgramRecord], sharing: LoraSharing) -> RunOutcome:
+    """One run of programs with two adapters."""
+    adapters = Adapters(2, sharing, rank=64)
+    settings = replace(
+        SETTINGS, costs=adapters.costs(COSTS), kv_tokens=adapters.fitting(SETTINGS.kv_tokens)
+    )
+    plans = plan_workload(records, page=settings.page, sharing=sharing)
+    return outcome(policy, ClosedLoop(plans, 6), settings)
 
 
 def dense(plans: list[ProgramPlan]) -> OpenLoop:
@@ -59,9 +79,9 @@ def dense(plans: list[ProgramPlan]) -> OpenLoop:
     return OpenLoop(plans, [START_S + (plan.arrival_s or 0.0) / 3 for plan in plans])
 
 
-def outcome(policy: str, arrivals: Arrivals) -> RunOutcome:
+def outcome(policy: str, arrivals: Arrivals, settings: EngineSettings) -> RunOutcome:
     """One run, with its timeline."""
-    made = simulate(arrivals, make_policy(policy), SETTINGS, record=True)
+    made = simulate(arrivals, make_policy(policy), settings, record=True)
     made.wall_s = 0.0  # all that may differ
     return made
 

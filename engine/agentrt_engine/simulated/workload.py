@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
+from agentrt_engine.lora_sharing import LoraSharing
+from agentrt_engine.simulated.adapters import namespace, reuses_outputs
 from agentrt_engine.simulated.clock import ticks
 from agentrt_engine.simulated.shared_prefixes import Segment, SharedPrefixes
 from agentrt_engine.wire.trace import ProgramRecord, TurnRecord
@@ -64,7 +66,11 @@ class ProgramPlan:
 
 
 def plan_workload(
-    records: Sequence[ProgramRecord], *, page: int, pause_cap_s: float | None = None
+    records: Sequence[ProgramRecord],
+    *,
+    page: int,
+    pause_cap_s: float | None = None,
+    sharing: LoraSharing = LoraSharing.OFF,
 ) -> list[ProgramPlan]:
     """The programs of a trace, children below their parents.
 
@@ -72,6 +78,7 @@ def plan_workload(
         records: valid programs (see the trace readers); ids are unique.
         page: tokens of a page of KV memory.
         pause_cap_s: longer pauses are cut to this.
+        sharing: what programs with different adapters share; all of them ask for it.
 
     Returns:
         the programs without a parent that waits for them, in the order of the trace.
@@ -79,8 +86,8 @@ def plan_workload(
     prefixes = SharedPrefixes(page)
     for index, record in enumerate(records):
         for turn in record.turns:
-            prefixes.add(index, _blocks(record, turn))
-    plans = {record.program_id: _plan(record, prefixes, pause_cap_s) for record in records}
+            prefixes.add(index, _blocks(record, turn, sharing))
+    plans = {record.program_id: _plan(record, prefixes, pause_cap_s, sharing) for record in records}
     for record in records:
         for turn, turn_plan in zip(record.turns, plans[record.program_id].turns, strict=True):
             turn_plan.waits_for = tuple(plans[child] for child in turn.waits_for)
@@ -90,9 +97,13 @@ def plan_workload(
 
 
 def _plan(
-    record: ProgramRecord, prefixes: SharedPrefixes, pause_cap_s: float | None
+    record: ProgramRecord,
+    prefixes: SharedPrefixes,
+    pause_cap_s: float | None,
+    sharing: LoraSharing,
 ) -> ProgramPlan:
     plan = ProgramPlan(record.program_id, record.agent, record.arrival_s, record.max_turns)
+    outputs_stay = reuses_outputs(sharing, record.adapter)
     context = 0
     for turn in record.turns:
         pause_s = _own_pause_s(turn)
@@ -105,10 +116,10 @@ def _plan(
                 output_tokens=max(1, turn.output_tokens),
                 pause=ticks(pause_s),
                 tool=_awaited(turn),
-                segments=prefixes.path(_blocks(record, turn)),
+                segments=prefixes.path(_blocks(record, turn, sharing)),
             )
         )
-        context = turn.input_tokens + turn.output_tokens
+        context = turn.input_tokens + (turn.output_tokens if outputs_stay else 0)
     return plan
 
 
@@ -126,14 +137,16 @@ def _awaited(turn: TurnRecord) -> str:
     return USER if turn.pause_kind == "user" else UNNAMED
 
 
-def _blocks(record: ProgramRecord, turn: TurnRecord) -> list[tuple[Hashable, int]]:
+def _blocks(
+    record: ProgramRecord, turn: TurnRecord, sharing: LoraSharing
+) -> list[tuple[Hashable, int]]:
     """The whole blocks of a prompt that other programs may have too, by identity."""
-    adapter = record.adapter
+    place = namespace(sharing, record.adapter)
     if turn.hash_ids and record.block_tokens:
         whole = turn.input_tokens // record.block_tokens
-        return [((adapter, block), record.block_tokens) for block in turn.hash_ids[:whole]]
+        return [((place, block), record.block_tokens) for block in turn.hash_ids[:whole]]
     tokens = record.prefix_tokens
     if record.prefix_id is not None and tokens and tokens <= turn.input_tokens:
         # A block is all there or not: one of another length is another block.
-        return [((adapter, record.prefix_id, tokens), tokens)]
+        return [((place, record.prefix_id, tokens), tokens)]
     return []

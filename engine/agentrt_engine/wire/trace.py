@@ -69,6 +69,7 @@ class ProgramRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         arrival_s: seconds from the start of the trace.
+        adapter: LoRA adapter that answers its turns; absent for the base model.
         prefix_id: programs with the same one begin with the same `prefix_tokens` tokens.
         block_tokens: tokens of one block of `hash_ids`.
         max_turns: the most turns it may take, as its author declared.
