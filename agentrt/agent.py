@@ -39,6 +39,8 @@ class Agent(Generic[P, R_co]):
         function: the function itself; its first argument is the `Context` of the run.
         tools: what the model may call.
         adapter: name of the LoRA adapter, over the engine's model, that answers; None: that itself.
+        lora_sharing: its programs share KV with those of other adapters as far as the engine's mode
+            goes; exact or approximate by that mode, see docs/lora.md.
         budget: what a program may use in all.
         max_turns: model requests per `Context.loop`.
         max_tokens: generated tokens per model request.
@@ -55,6 +57,7 @@ class Agent(Generic[P, R_co]):
     function: AgentFunction[P, R_co]
     tools: tuple[Tool, ...]
     adapter: str | None
+    lora_sharing: bool
     budget: Budget
     max_turns: int
     max_tokens: int
@@ -127,6 +130,7 @@ def agent(
     *,
     tools: Sequence[Tool] = (),
     adapter: str | None = None,
+    lora_sharing: bool = False,
     budget: Budget = NO_BUDGET,
     max_turns: int = DEFAULT_MAX_TURNS,
     max_tokens: int = DEFAULT_MAX_TOKENS,
@@ -142,6 +146,7 @@ def agent(
     *,
     tools: Sequence[Tool] = (),
     adapter: str | None = None,
+    lora_sharing: bool = False,
     budget: Budget = NO_BUDGET,
     max_turns: int = DEFAULT_MAX_TURNS,
     max_tokens: int = DEFAULT_MAX_TOKENS,
@@ -174,6 +179,8 @@ def agent(
         _check_limits(where, max_turns=max_turns, max_tokens=max_tokens, answer_limit=answer_limit)
         if adapter is not None and not adapter.strip():
             raise DefinitionError(f"{where}: adapter={adapter!r}; expected the name of an adapter")
+        if lora_sharing and adapter is None:
+            raise DefinitionError(f"{where}: lora_sharing=True needs an adapter")
         check_tools(where, tools)
         answer: type[Any] = signature.answer
         return Agent(
@@ -182,6 +189,7 @@ def agent(
             function=function,
             tools=tuple(tools),
             adapter=adapter,
+            lora_sharing=lora_sharing,
             budget=budget,
             max_turns=max_turns,
             max_tokens=max_tokens,

@@ -243,6 +243,7 @@ class TurnLoop:
                     program.parent.program_id if program.parent else None,
                     agent=program.agent,
                     max_turns=budget.turns,
+                    lora_sharing=self._agent.lora_sharing or None,
                 ),
                 request_id=uuid4().hex,
                 heard=heard if streams else None,

@@ -64,8 +64,9 @@ class EngineApi:
             PluginInactive: it is an engine without our plug-in.
             ModelRequestFailed: the engine refuses.
         """
+        headers = {} if content is None else {"content-type": "application/json"}
         try:
-            answer = self._http.request(method, path, content=content)
+            answer = self._http.request(method, path, content=content, headers=headers)
         except httpx2.TransportError as error:
             raise EngineUnreachable(
                 f"no engine answers at {self.url}: {type(error).__name__}",

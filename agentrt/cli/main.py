@@ -16,7 +16,7 @@ from typing import Annotated, Never
 
 from cyclopts import App, CycloptsError, Parameter
 
-from agentrt.cli import console, engine, learned, models, predict, runs, trace
+from agentrt.cli import console, engine, learned, lora, models, predict, runs, trace
 from agentrt.cli.calibrate import calibrate
 from agentrt.cli.doctor import doctor
 from agentrt.cli.plan import plan
@@ -83,6 +83,7 @@ def build_app() -> App:
         doctor,
         engine.app,
         learned.app,
+        lora.app,
         models.app,
         plan,
         predict.app,

@@ -14,6 +14,7 @@ from agentrt.cli.interruption import cancelled_by_signals
 from agentrt.cli.options import DeviceChoice, JsonTarget, PolicyName
 from agentrt.embedded import API_KEY_VARIABLE
 from agentrt.errors import EngineLost
+from agentrt_engine.lora_sharing import LoraSharing
 from agentrt_engine.policy import DEFAULT_POLICY
 from agentrt_engine.sglang.flag import IDLE_S, LEASE_SHARE
 from agentrt_engine.sglang.options import LOOPBACK, DType, EngineOptions, engine_options
@@ -46,6 +47,9 @@ def serve(
     learn: bool = True,
     lease_share: float = LEASE_SHARE,
     idle_timeout: float = IDLE_S,
+    lora: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
+    lora_rank: int | None = None,
+    lora_sharing: LoraSharing = LoraSharing.OFF,
     json: JsonTarget = None,
 ) -> int:
     """Start SGLang with the agentrt plug-in and serve until Ctrl-C.
@@ -59,6 +63,7 @@ def serve(
         agentrt serve
         agentrt serve ~/models/Qwen3-8B --policy lru --port 8000
         agentrt serve --host 0.0.0.0 --api-key "$KEY"
+        agentrt serve --lora planner=adapters/planner --lora coder=adapters/coder
 
     Parameters
     ----------
@@ -91,6 +96,13 @@ def serve(
         Share of the KV memory that leases of paused programs may hold.
     idle_timeout
         A program that pauses for longer has ended, seconds.
+    lora
+        A LoRA adapter as NAME=PATH, in PEFT's format; requests name the model MODEL:NAME.
+    lora_rank
+        Highest rank of an adapter that may be loaded later; by default that of the given ones.
+    lora_sharing
+        What KV requests with different adapters share if they ask for it: alora is exact and for
+        activated adapters; base and base-lr are approximate across adapters, see docs/lora.md.
     """
     options = engine_options(
         model=model,
@@ -107,6 +119,9 @@ def serve(
         learn=learn,
         lease_share=lease_share,
         idle_s=idle_timeout,
+        lora=lora or (),
+        lora_rank=lora_rank,
+        lora_sharing=lora_sharing,
     )
     return anyio.run(_serve, options, json)
 

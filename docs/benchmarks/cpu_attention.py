@@ -32,7 +32,7 @@ from rich.table import Table
 
 from agentrt_engine.sglang.flag import OWNED_VARIABLE
 from agentrt_engine.sglang.options import (
-    CPU_ATTENTION_BACKEND,
+    ATTENTION_BACKEND,
     DType,
     EngineOptions,
     engine_options,
@@ -40,7 +40,7 @@ from agentrt_engine.sglang.options import (
 from agentrt_engine.sglang.ports import free_port
 from agentrt_engine.sglang.server import start_engine
 
-OURS, STOCK = CPU_ATTENTION_BACKEND, "torch_native"
+OURS, STOCK = ATTENTION_BACKEND, "torch_native"
 PROMPT_TOKENS = 2_000
 BATCH, BATCH_CONTEXT, BATCH_TOKENS = 8, 1_000, 32
 STEP_TOKENS = 16
@@ -125,7 +125,8 @@ def our_engine(dtype: DType) -> Iterator[str]:
 def stock_engine(dtype: DType) -> Iterator[str]:
     """The same without the plug-in's flag and on `torch_native`; yields its URL."""
     chosen = options(dtype)
-    arguments = [STOCK if part == OURS else part for part in chosen.sglang_arguments()]
+    arguments = chosen.sglang_arguments()
+    arguments[arguments.index("--attention-backend") + 1] = STOCK
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "agentrt_engine.sglang.launch", *arguments],
         env=os.environ | {"OMP_NUM_THREADS": "1", OWNED_VARIABLE: "1"},

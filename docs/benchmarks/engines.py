@@ -18,7 +18,6 @@ from agentrt_engine.errors import EngineStartFailed
 from agentrt_engine.sglang import log
 from agentrt_engine.sglang.flag import (
     API_KEY_VARIABLE,
-    CACHE_BACKEND,
     FLAG_VARIABLE,
     IDLE_S,
     OWNED_VARIABLE,
@@ -107,7 +106,7 @@ def engine(
 def _arguments(chosen: EngineOptions, stock: bool) -> list[str]:
     arguments = chosen.sglang_arguments()
     if stock:
-        at = arguments.index(CACHE_BACKEND)
+        at = arguments.index("--radix-cache-backend") + 1
         del arguments[at - 1 : at + 1]
     return arguments
 

@@ -14,7 +14,10 @@ _SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
 _BATCH = "sglang.srt.managers.schedule_batch.ScheduleBatch"
 _ADDER = "sglang.srt.managers.schedule_policy.PrefillAdder"
 _CACHE = "sglang.srt.mem_cache.unified_radix_cache.UnifiedRadixCache"
+_TREE = "sglang.srt.mem_cache.unified_cache.unified_tree_core_interface.UnifiedTreeCoreInterface"
 _MANAGER = "sglang.srt.managers.tokenizer_manager.TokenizerManager"
+_LORA = "sglang.srt.lora.lora_manager.LoRAManager"
+_QKV = "sglang.srt.lora.layers.QKVParallelLinearWithLoRA"
 
 #: The targets of our hooks, and how their parameters begin.
 HOOKED = {
@@ -33,6 +36,12 @@ HOOKED = {
     f"{_BATCH}._get_decode_retraction_order": ["reqs"],
     f"{_MANAGER}._create_tokenized_object": ["self", "obj", "input_text", "input_ids"],
     f"{_MANAGER}.sigterm_watchdog": ["self"],
+    f"{_MANAGER}.unload_lora_adapter": ["self", "obj"],
+    f"{_SCHEDULER}.can_schedule_lora_req": ["self", "req", "running_loras"],
+    f"{_LORA}.init_state": ["self"],
+    f"{_LORA}.unload_lora_adapter": ["self", "lora_ref"],
+    f"{_LORA}.validate_new_adapter": ["self", "lora_config", "lora_ref"],
+    f"{_QKV}.apply_lora": ["self", "base_output", "x"],
     "sglang.srt.constrained.xgrammar_backend.XGrammarGrammarBackend.dispatch_json": [
         "self",
         "key_string",
@@ -48,10 +57,16 @@ HOOKED = {
 
 _TORCH_NATIVE = "sglang.srt.layers.attention.torch_native_backend.TorchNativeAttnBackend"
 _ATTENTION = ["self", "query", "output", "k_cache", "v_cache"]
+_TRITON = "sglang.srt.layers.attention.triton_backend.TritonAttnBackend"
+_FORWARD = ["self", "q", "k", "v", "layer", "forward_batch"]
+_PREPARE = ["self", "forward_batch", "weight_indices", "lora_ranks", "scalings", "use_cuda_graph"]
 
 #: What we call or override, and how its parameters begin.
 CALLED = {
     f"{_ADDER}.add_one_req": ["self", "req", "has_chunked_req", "truncation_align_size"],
+    f"{_ADDER}.add_chunked_req": ["self", "req"],
+    f"{_ADDER}.budget_state": ["self"],
+    f"{_ADDER}.ceil_paged_tokens": ["self", "tokens"],
     f"{_ADDER}._commit_prefill_admission": ["self", "req", "admission", "mamba_gap_reserve"],
     f"{_ADDER}._lock_node": ["self", "last_node"],
     f"{_CACHE}.checkpoint_into_tree": ["self", "req", "up_to"],
@@ -62,9 +77,33 @@ CALLED = {
     f"{_CACHE}.reset": ["self"],
     f"{_CACHE}.sanity_check": ["self"],
     f"{_CACHE}.evictable_size": ["self"],
+    f"{_CACHE}.protected_size": ["self"],
+    f"{_CACHE}.path_device_indices": ["self", "node"],
+    f"{_CACHE}._apply_eviction_result": ["self", "result"],
     f"{_CACHE}.lock": ["self", "node_id"],
     f"{_CACHE}.unlock": ["self", "lock"],
     f"{_CACHE}.match_prefix": ["self", "params"],
+    f"{_CACHE}.insert": ["self", "params"],
+    f"{_CACHE}.touch_prefix": ["self", "key"],
+    f"{_TORCH_NATIVE}.forward_extend": [*_FORWARD, "save_kv_cache"],
+    f"{_TORCH_NATIVE}.forward_decode": [*_FORWARD, "save_kv_cache"],
+    f"{_TRITON}.forward_extend": [*_FORWARD, "save_kv_cache"],
+    f"{_TRITON}.forward_decode": [*_FORWARD, "save_kv_cache"],
+    "sglang.srt.lora.backend.torch_backend.TorchNativeLoRABackend.prepare_lora_batch": _PREPARE,
+    "sglang.srt.lora.backend.triton_backend.TritonLoRABackend.prepare_lora_batch": _PREPARE,
+    "sglang.srt.lora.mem_pool.LoRAMemoryPool.get_buffer_id": ["self", "lora_uid"],
+    "sglang.srt.mem_cache.memory_pool.MHATokenToKVPool.set_kv_buffer": [
+        "self",
+        "layer",
+        "loc_info",
+        "cache_k",
+        "cache_v",
+    ],
+    "sglang.srt.mem_cache.memory_pool.KVWriteLoc": [],
+    f"{_TREE}.collect_path_info": ["self", "end_node_ids"],
+    f"{_TREE}.evict_device_leaf": ["self", "node_id", "is_write_back"],
+    "sglang.srt.managers.schedule_batch.Req._compute_max_prefix_len": ["self", "input_len"],
+    "sglang.srt.mem_cache.memory_pool.ReqToTokenPool.write": ["self", "indices", "values"],
     "sglang.srt.mem_cache.registry.create_unified_radix_cache": ["ctx", "cache_class"],
     "sglang.srt.mem_cache.registry.register_radix_cache_backend": ["name", "factory"],
     "sglang.srt.mem_cache.radix_cache.RadixKey": [],
@@ -112,6 +151,7 @@ READ = {
         "full_untruncated_fill_ids",
         "sampling_params",
         "extra_key",
+        "lora_id",
         "cache_salt",
         "kv",
         "lock",
@@ -121,15 +161,44 @@ READ = {
         "finished_reason",
         "to_finish",
         "num_matched_prefix_tokens",
+        "skip_radix_cache_insert",
+        "session",
+        "input_embeds",
+        "positional_embed_overrides",
     ],
+    "sglang.srt.managers.schedule_batch.ReqKvInfo": [
+        "req_pool_idx",
+        "cache_protected_len",
+        "cache_inserted_len",
+        "kv_allocated_len",
+        "kv_committed_len",
+    ],
+    "sglang.srt.mem_cache.unified_cache.unified_tree_core_interface.TreePathNodeInfo": [
+        "node_id",
+        "path_start",
+        "path_end",
+        "num_children",
+    ],
+    "sglang.srt.mem_cache.prefill_budget.PrefillBudget": ["total_offset"],
     _BATCH: ["reqs", "prefix_lens", "extend_lens", "forward_mode", "batch_is_full"],
     _ADDER: [
         "can_run_list",
         "rem_total_tokens",
+        "rem_chunk_tokens",
+        "new_chunked_req",
+        "chunked_req_limit",
+        "memory_budget",
+        "dllm_config",
         "per_req_token_overhead",
         "tree_cache",
     ],
-    _CACHE: ["token_to_kv_pool_allocator", "page_size"],
+    _CACHE: [
+        "token_to_kv_pool_allocator",
+        "req_to_token_pool",
+        "tree_core",
+        "is_write_back",
+        "page_size",
+    ],
     "sglang.srt.mem_cache.registry.TreeCacheBuildContext": [
         "params",
         "server_args",
@@ -141,7 +210,25 @@ READ = {
     "sglang.srt.managers.scheduler.NextBatchPlan": ["batch_to_run", "running_batch"],
     "sglang.srt.managers.io_struct.TokenizedGenerateReqInput": ["sampling_params"],
     "sglang.srt.sampling.sampling_params.SamplingParams": ["custom_params"],
-    _MANAGER: ["served_model_name", "_result_dispatcher", "gracefully_exit"],
+    _MANAGER: ["served_model_name", "_result_dispatcher", "gracefully_exit", "lora_ref_cache"],
+    _LORA: [
+        "base_hf_config",
+        "configs",
+        "device",
+        "lora_backend",
+        "lora_modules",
+        "loras",
+        "max_lora_rank",
+        "memory_pool",
+    ],
+    _QKV: ["A_buffer_qkv", "B_buffer_qkv", "base_layer"],
+    "sglang.srt.lora.lora.LoRAAdapter": ["config", "scaling"],
+    "sglang.srt.lora.lora_config.LoRAConfig": ["hf_config", "r"],
+    "sglang.srt.layers.linear.QKVParallelLinear": [
+        "kv_proj_shard_size",
+        "num_kv_heads",
+        "q_proj_shard_size",
+    ],
     "sglang.srt.server_args.ServerArgs": [
         "device",
         "tokenizer_worker_num",
@@ -152,12 +239,21 @@ READ = {
         "pp_size",
         "disaggregation_mode",
         "speculative_algorithm",
+        "enable_deterministic_inference",
+        "dcp_size",
     ],
     "sglang.srt.constrained.xgrammar_backend.XGrammarGrammarBackend": ["any_whitespace"],
     "sglang.srt.model_executor.forward_batch_info.ForwardBatch": [
         "seq_lens",
+        "batch_size",
+        "extend_prefix_lens_cpu",
         "extend_seq_lens",
+        "extend_seq_lens_cpu",
+        "lora_ids",
+        "out_cache_loc",
+        "positions",
         "req_pool_indices",
+        "seq_lens_cpu",
         "forward_mode",
     ],
     "sglang.srt.mem_cache.memory_pool.ReqToTokenPool": ["req_to_token"],
@@ -176,7 +272,9 @@ PRESENT = [
     "sglang.srt.managers.schedule_policy.CLIP_MAX_NEW_TOKENS",
     "sglang.srt.managers.schedule_policy.WAITING_QUEUE_PREFIX_MATCH_MAX",
     "sglang.srt.mem_cache.base_prefix_cache.EvictParams",
+    "sglang.srt.mem_cache.base_prefix_cache.InsertParams",
     "sglang.srt.mem_cache.base_prefix_cache.MatchPrefixParams",
+    "sglang.srt.runtime_context.get_schedule",
     "sglang.utils.TypeBasedDispatcher",
     "sglang._platform_stubs.sys",
     "sglang._platform_stubs.platform",

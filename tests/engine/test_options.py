@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from agentrt_engine.cache import learned_dir
 from agentrt_engine.device import Device
 from agentrt_engine.errors import SettingError, UnknownPolicy
+from agentrt_engine.lora_sharing import LoraSharing
 from agentrt_engine.sglang.flag import EngineFlag
+from agentrt_engine.sglang.lora.adapter import read_adapters
 from agentrt_engine.sglang.options import DType, EngineOptions, engine_options
 
 OPTIONS = EngineOptions(
@@ -114,7 +118,6 @@ def test_what_is_learned_is_kept_per_model_and_policy(tmp_path: Path) -> None:
     [
         ("no-such", "unknown policy 'no-such'"),
         ("oracle-work", "knows the future"),
-        ("asym", "evicts the fronts of contexts"),
     ],
 )
 def test_a_policy_that_no_engine_can_run_is_refused(tmp_path: Path, policy: str, says: str) -> None:
@@ -124,8 +127,54 @@ def test_a_policy_that_no_engine_can_run_is_refused(tmp_path: Path, policy: str,
 
 def test_on_a_cpu_sglang_takes_our_attention() -> None:
     arguments = pairs(OPTIONS.sglang_arguments())
-    assert arguments["--attention-backend"] == "agentrt_cpu"
+    assert arguments["--attention-backend"] == "agentrt"
     assert "--disable-cuda-graph" in arguments
+
+
+@pytest.fixture
+def adapters(tmp_path: Path) -> list[str]:
+    """Two adapters of ranks 4 and 8, as they are given."""
+    for name, rank in (("small", 4), ("large", 8)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_model.safetensors").touch()
+        configuration = {"r": rank, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps(configuration))
+    return [f"{name}={tmp_path / name}" for name in ("small", "large")]
+
+
+def lora_arguments(device: Device, **options: Any) -> str:
+    chosen = replace(OPTIONS, device=device, **options)
+    text = " ".join(chosen.sglang_arguments())
+    return text[text.index("--enable-lora") :]
+
+
+def test_adapters_that_an_engine_starts_with(adapters: list[str]) -> None:
+    read = read_adapters(adapters, LoraSharing.BASE)
+    assert lora_arguments(Device.CPU, adapters=read) == (
+        f"--enable-lora --max-lora-rank 8 --lora-paths {' '.join(adapters)} "
+        "--lora-backend torch_native"
+    )
+    assert "--max-lora-rank 16" in lora_arguments(Device.CPU, adapters=read, lora_rank=16)
+    assert lora_arguments(Device.CUDA, lora_rank=16) == (
+        "--enable-lora --max-lora-rank 16 --lora-target-modules all"
+    )
+    assert lora_arguments(Device.CUDA, lora_rank=16, lora_sharing=LoraSharing.BASE).endswith(
+        "--lora-backend triton --attention-backend agentrt --disable-cuda-graph"
+    )
+    assert "--enable-lora" not in OPTIONS.sglang_arguments()
+    assert replace(OPTIONS, adapters=read, lora_sharing=LoraSharing.BASE_LR).flag("x") == (
+        msgspec.structs.replace(OPTIONS.flag("x"), lora_sharing=LoraSharing.BASE_LR)
+    )
+
+
+def test_options_of_adapters_that_do_not_fit_are_refused(adapters: list[str]) -> None:
+    read = read_adapters(adapters, LoraSharing.OFF)
+    with pytest.raises(SettingError, match="--lora-sharing base without adapters"):
+        replace(OPTIONS, lora_sharing=LoraSharing.BASE)
+    with pytest.raises(SettingError, match="lora_rank is 7: expected at least 8"):
+        replace(OPTIONS, adapters=read, lora_rank=7)
+    with pytest.raises(SettingError, match="lora_rank is 0: expected at least 1"):
+        replace(OPTIONS, lora_rank=0)
 
 
 def test_on_cuda_sglang_takes_its_own() -> None:

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import msgspec
 
+from agentrt_engine.lora_sharing import LoraSharing
 from agentrt_engine.policy import DEFAULT_POLICY
 
 FLAG_VARIABLE = "AGENTRT_ENGINE"
@@ -23,6 +24,9 @@ _CACHE_OPTION = "--radix-cache-backend"
 
 #: The policy of an SGLang that was started by itself.
 POLICY_VARIABLE = "AGENTRT_POLICY"
+
+#: What its LoRA adapters share.
+LORA_SHARING_VARIABLE = "AGENTRT_LORA_SHARING"
 
 #: Set where the engine has an owner: it dies when its standard input ends.
 OWNED_VARIABLE = "AGENTRT_OWNED"
@@ -52,6 +56,7 @@ class EngineFlag(msgspec.Struct, frozen=True):
         learned: file that keeps what the policy learns; None: it is forgotten at the end.
         lease_share: share of the KV memory that leases may hold.
         idle_s: a program that pauses for longer has ended, seconds.
+        lora_sharing: what KV requests with different adapters may share.
     """
 
     policy: str
@@ -61,6 +66,7 @@ class EngineFlag(msgspec.Struct, frozen=True):
     learned: str | None = None
     lease_share: float = LEASE_SHARE
     idle_s: float = IDLE_S
+    lora_sharing: LoraSharing = LoraSharing.OFF
 
     def environment(self) -> dict[str, str]:
         """The variable to add to the engine's environment."""
@@ -81,11 +87,22 @@ def read_flag(environment: Mapping[str, str], arguments: Sequence[str] = ()) -> 
         if not _asks_for_cache(arguments):
             return None
         policy = environment.get(POLICY_VARIABLE) or DEFAULT_POLICY
-        return EngineFlag(policy=policy, instance=secrets.token_hex(8))
+        sharing = environment.get(LORA_SHARING_VARIABLE) or LoraSharing.OFF
+        return EngineFlag(
+            policy=policy, instance=secrets.token_hex(8), lora_sharing=_sharing(sharing)
+        )
     try:
         return msgspec.json.decode(text, type=EngineFlag)
     except msgspec.DecodeError as error:
         raise ValueError(f"{FLAG_VARIABLE}={text!r} is not an engine flag: {error}") from error
+
+
+def _sharing(name: str) -> LoraSharing:
+    try:
+        return LoraSharing(name)
+    except ValueError:
+        modes = ", ".join(LoraSharing)
+        raise ValueError(f"{LORA_SHARING_VARIABLE}={name!r}: expected one of {modes}") from None
 
 
 def _asks_for_cache(arguments: Sequence[str]) -> bool:

@@ -49,6 +49,7 @@ def register(flag: EngineFlag) -> None:
             instance=flag.instance,
             model=tokenizer_manager.served_model_name,
             device=server_args.device,
+            lora_sharing=flag.lora_sharing,
             **scheduler_infos[0][_SCHEDULER_INFO_KEY],
         )
 

@@ -11,12 +11,15 @@ from agentrt_engine.cache import learned_dir
 from agentrt_engine.device import Device, detect_device
 from agentrt_engine.errors import SettingError
 from agentrt_engine.loopback import is_loopback
+from agentrt_engine.lora_sharing import LoraSharing
 from agentrt_engine.models.folder import resolve_model
 from agentrt_engine.policy import DEFAULT_POLICY, make_live_policy
 from agentrt_engine.sglang.flag import CACHE_BACKEND, IDLE_S, LEASE_SHARE, EngineFlag
+from agentrt_engine.sglang.lora.adapter import NamedAdapter, read_adapters
 from agentrt_engine.simulated.profile import load_profile
 
-CPU_ATTENTION_BACKEND = "agentrt_cpu"
+#: For SGLang's option `--attention-backend`, on the CPU and on CUDA.
+ATTENTION_BACKEND = "agentrt"
 
 #: On the CPU SGLang would take 15 GB for KV; this is 0.7 GB for SmolLM2-135M.
 CPU_KV_TOKENS = 32_768
@@ -50,6 +53,10 @@ class EngineOptions:
         learned: file that keeps what the policy learns; None: it is forgotten at the end.
         lease_share: share of the KV memory that leases of paused programs may hold.
         idle_s: a program that pauses for longer has ended, seconds.
+        adapters: LoRA adapters to start with.
+        lora_rank: highest rank of an adapter that may be loaded; None: that of `adapters`, and
+            without these adapters cannot be loaded at all.
+        lora_sharing: what KV requests with different adapters may share.
 
     Raises:
         SettingError: a number is out of range, a key cannot be sent, or an open address has none.
@@ -68,6 +75,14 @@ class EngineOptions:
     learned: Path | None = None
     lease_share: float = LEASE_SHARE
     idle_s: float = IDLE_S
+    adapters: tuple[NamedAdapter, ...] = ()
+    lora_rank: int | None = None
+    lora_sharing: LoraSharing = LoraSharing.OFF
+
+    @property
+    def serves_adapters(self) -> bool:
+        """Whether adapters can be loaded."""
+        return bool(self.adapters) or self.lora_rank is not None
 
     @property
     def api_key(self) -> str | None:
@@ -87,7 +102,7 @@ class EngineOptions:
                 "the engine",
                 hint="add --api-key KEY, or listen on 127.0.0.1",
             )
-        for name in ("kv_tokens", "max_running"):
+        for name in ("kv_tokens", "max_running", "lora_rank"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingError(f"{name} is {value}: expected at least 1")
@@ -97,6 +112,16 @@ class EngineOptions:
             raise SettingError(f"lease_share is {self.lease_share}: expected 0 to 1")
         if not self.idle_s > 0:
             raise SettingError(f"idle_s is {self.idle_s}: expected more than 0 seconds")
+        if self.lora_sharing is not LoraSharing.OFF and not self.serves_adapters:
+            raise SettingError(
+                f"--lora-sharing {self.lora_sharing} without adapters",
+                hint="add --lora NAME=PATH, or --lora-rank to load them later",
+            )
+        most = max((each.adapter.rank for each in self.adapters), default=0)
+        if self.lora_rank is not None and self.lora_rank < most:
+            raise SettingError(
+                f"lora_rank is {self.lora_rank}: expected at least {most}, an adapter's rank"
+            )
         for at, key in enumerate(self.api_keys, start=1):
             if not (key and key.isascii() and key.isprintable()) or " " in key:
                 raise SettingError(
@@ -113,6 +138,7 @@ class EngineOptions:
             learned=None if self.learned is None else str(self.learned),
             lease_share=self.lease_share,
             idle_s=self.idle_s,
+            lora_sharing=self.lora_sharing,
         )
 
     def sglang_arguments(self) -> list[str]:
@@ -138,7 +164,7 @@ class EngineOptions:
             arguments["max-running-requests"] = str(self.max_running)
         if self.device is Device.CPU:
             arguments |= {
-                "attention-backend": CPU_ATTENTION_BACKEND,
+                "attention-backend": ATTENTION_BACKEND,
                 "sampling-backend": "pytorch",
                 "mem-fraction-static": "0.5",
             }
@@ -152,7 +178,27 @@ class EngineOptions:
         return [
             *(part for name, value in arguments.items() for part in (f"--{name}", value)),
             *(f"--{flag}" for flag in flags),
+            *(self._lora_arguments() if self.serves_adapters else ()),
         ]
+
+    def _lora_arguments(self) -> list[str]:
+        rank = max([self.lora_rank or 0, *(each.adapter.rank for each in self.adapters)])
+        arguments = ["--enable-lora", "--max-lora-rank", str(rank)]
+        if self.adapters:
+            paths = (f"{each.name}={each.path}" for each in self.adapters)
+            arguments += ["--lora-paths", *paths]
+        else:
+            arguments += ["--lora-target-modules", "all"]
+        if self.device is Device.CPU:
+            return [*arguments, "--lora-backend", "torch_native"]
+        if self.lora_sharing in (LoraSharing.BASE, LoraSharing.BASE_LR):
+            # What is shared differs from batch to batch; a CUDA graph is always the same.
+            return [
+                *arguments,
+                *("--lora-backend", "triton", "--attention-backend", ATTENTION_BACKEND),
+                "--disable-cuda-graph",
+            ]
+        return arguments
 
 
 def engine_options(
@@ -171,6 +217,9 @@ def engine_options(
     learn: bool = False,
     lease_share: float = LEASE_SHARE,
     idle_s: float = IDLE_S,
+    lora: Sequence[str] = (),
+    lora_rank: int | None = None,
+    lora_sharing: LoraSharing = LoraSharing.OFF,
 ) -> EngineOptions:
     """Options with everything left open filled in for this machine.
 
@@ -180,6 +229,7 @@ def engine_options(
         policy: None: the default policy.
         kv_tokens, max_running: None: what suits the CPU, on CUDA SGLang's own choice.
         api_keys: empty ones do not count: they come from variables that are not set.
+        lora: adapters as `NAME=PATH`.
         learned: None with `learn`: a file per model and policy in the cache folder.
 
     Raises:
@@ -211,4 +261,7 @@ def engine_options(
         learned=learned,
         lease_share=lease_share,
         idle_s=idle_s,
+        adapters=read_adapters(lora, lora_sharing),
+        lora_rank=lora_rank,
+        lora_sharing=lora_sharing,
     )

@@ -20,7 +20,7 @@ from sglang.srt.mem_cache.registry import register_radix_cache_backend
 from agentrt_engine.policy import make_live_policy
 from agentrt_engine.sglang import grammar, info
 from agentrt_engine.sglang.flag import API_KEY_VARIABLE, CACHE_BACKEND, EngineFlag, read_flag
-from agentrt_engine.sglang.options import CPU_ATTENTION_BACKEND
+from agentrt_engine.sglang.options import ATTENTION_BACKEND
 
 #: A process that gets it writes the stacks of all its threads to the log, and goes on.
 STACKS_SIGNAL = signal.SIGUSR1
@@ -28,13 +28,14 @@ STACKS_SIGNAL = signal.SIGUSR1
 _active = False
 _flag: EngineFlag | None = None
 _hooks: Any = None
+_lora_hooks: Any = None
 
 
 def activate() -> None:
     """Register names; with the flag, hook this process as well."""
-    global _active, _flag, _hooks
-    add_attention_backend_choices([CPU_ATTENTION_BACKEND])
-    register_attention_backend(CPU_ATTENTION_BACKEND)(_cpu_attention)
+    global _active, _flag, _hooks, _lora_hooks
+    add_attention_backend_choices([ATTENTION_BACKEND])
+    register_attention_backend(ATTENTION_BACKEND)(_attention)
     register_radix_cache_backend(CACHE_BACKEND, _program_cache)
     flag = read_flag(os.environ, sys.argv)
     if flag is None:
@@ -44,14 +45,16 @@ def activate() -> None:
     faulthandler.register(STACKS_SIGNAL)
 
     from agentrt_engine.sglang.http import registration
+    from agentrt_engine.sglang.lora.hooks import LoraHooks
     from agentrt_engine.sglang.scheduler.hooks import SchedulerHooks
 
     keys = [key for key in os.environ.get(API_KEY_VARIABLE, "").splitlines() if key]
-    _flag, _hooks = flag, SchedulerHooks()
+    _flag, _hooks, _lora_hooks = flag, SchedulerHooks(), LoraHooks(flag.lora_sharing)
     info.register(flag)
     registration.register(keys, None if flag.learned is None else Path(flag.learned))
     grammar.register()
     _hooks.register()
+    _lora_hooks.register()
     _active = True
 
 
@@ -66,7 +69,10 @@ def _program_cache(ctx: Any) -> Any:
     return make_cache(ctx, _flag, _hooks)
 
 
-def _cpu_attention(model_runner: Any) -> Any:
-    from agentrt_engine.sglang.cpu.attention import CpuAttention
+def _attention(model_runner: Any) -> Any:
+    from agentrt_engine.sglang.attention import make_attention
 
-    return CpuAttention(model_runner)
+    if _lora_hooks is None:
+        return make_attention(model_runner, None)
+    _lora_hooks.provide_values(model_runner)
+    return make_attention(model_runner, _lora_hooks.values)

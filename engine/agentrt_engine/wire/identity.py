@@ -17,6 +17,7 @@ from agentrt_engine.wire.hints import MAX_NAME
 PROGRAM_ID = "X-Agentrt-Program-ID"
 PARENT_ID = "X-Agentrt-Parent-ID"
 FINAL = "X-Agentrt-Final"
+LORA_SHARING = "X-Agentrt-Lora-Sharing"
 
 DYNAMO_SESSION_ID = "X-Dynamo-Session-ID"
 DYNAMO_PARENT_ID = "X-Dynamo-Parent-Session-ID"
@@ -43,6 +44,8 @@ FINAL_HEADERS = (FINAL, DYNAMO_FINAL)
 #: Turns a program may be said to take; more is no help, and IPC carries no integer of any size.
 MAX_TURNS = 1_000_000
 
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+
 _T = TypeVar("_T")
 _N = TypeVar("_N", bound=float)
 
@@ -66,6 +69,8 @@ class ProgramTag(msgspec.Struct, frozen=True, omit_defaults=True):
         max_turns: turns the program may take at most, those it had included.
         remaining_s: engine work the program has left, seconds.
         priority: 0 is usual, higher goes first.
+        lora_sharing: the request may read KV that other adapters wrote, and they what it writes,
+            as far as the engine's mode goes; unsaid is no.
     """
 
     program_id: str = ""
@@ -77,6 +82,7 @@ class ProgramTag(msgspec.Struct, frozen=True, omit_defaults=True):
     max_turns: int | None = None
     remaining_s: float | None = None
     priority: float | None = None
+    lora_sharing: bool | None = None
 
     def headers(self, request_id: str) -> dict[str, str]:
         """HTTP headers that carry the tag through routers to any engine."""
@@ -90,6 +96,8 @@ class ProgramTag(msgspec.Struct, frozen=True, omit_defaults=True):
             headers |= {PARENT_ID: self.parent_id, DYNAMO_PARENT_ID: self.parent_id}
         if self.final:
             headers |= {FINAL: "true", DYNAMO_FINAL: "true"}
+        if self.lora_sharing is not None:
+            headers[LORA_SHARING] = str(self.lora_sharing).lower()
         return headers
 
     def custom_params(self) -> dict[str, Any]:
@@ -119,11 +127,14 @@ def tag_from_headers(headers: Mapping[str, str]) -> ProgramTag:
         values = (headers.get(name.lower(), "").strip() for name in names)
         return next((value for value in values if is_name(value)), None)
 
-    flags = (headers.get(name.lower(), "").strip().lower() for name in FINAL_HEADERS)
+    def flag(name: str) -> bool | None:
+        return _FLAGS.get(headers.get(name.lower(), "").strip().lower())
+
     return ProgramTag(
         program_id=first(PROGRAM_HEADERS) or "",
         parent_id=first(PARENT_HEADERS),
-        final=any(flag in ("true", "1") for flag in flags),
+        final=any(map(flag, FINAL_HEADERS)),
+        lora_sharing=flag(LORA_SHARING),
     )
 
 
@@ -148,6 +159,7 @@ def merge(owner: str, *sources: ProgramTag | None) -> ProgramTag:
         max_turns=_first(tag.max_turns for tag in tags),
         remaining_s=_first(tag.remaining_s for tag in tags),
         priority=_first(tag.priority for tag in tags),
+        lora_sharing=_first(tag.lora_sharing for tag in tags),
     )
 
 

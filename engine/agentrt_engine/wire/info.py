@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from agentrt_engine.lora_sharing import LoraSharing
+
 INFO_PATH = "/agentrt/info"
 
 
@@ -21,6 +23,7 @@ class EngineInfo(msgspec.Struct, frozen=True):
         policy: registered name of the policy in force.
         kv_tokens: capacity of the KV cache, tokens.
         max_running: requests that may run at once.
+        lora_sharing: what KV requests with different LoRA adapters may share.
     """
 
     version: str
@@ -31,6 +34,7 @@ class EngineInfo(msgspec.Struct, frozen=True):
     policy: str
     kv_tokens: int
     max_running: int
+    lora_sharing: LoraSharing = LoraSharing.OFF
 
     def to_builtins(self) -> dict[str, Any]:
         """As a JSON object."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
+from agentrt_engine.sglang.http.adapters import drop_for_good
 from agentrt_engine.sglang.http.channel import open_channel
 from agentrt_engine.sglang.http.identity import tag_tokenized
 from agentrt_engine.sglang.http.learned_file import LearnedFile
@@ -33,6 +34,7 @@ def register(keys: Sequence[str], learned_path: Path | None) -> None:
     tokenized = f"{_MANAGER}._create_tokenized_object"
     HookRegistry.register(tokenized, require_token_ids, HookType.BEFORE)
     HookRegistry.register(tokenized, tag_tokenized, HookType.AFTER)
+    HookRegistry.register(f"{_MANAGER}.unload_lora_adapter", drop_for_good, HookType.AROUND)
     HookRegistry.register(f"{_MANAGER}.sigterm_watchdog", process.exit_on_signal, HookType.AROUND)
 
 

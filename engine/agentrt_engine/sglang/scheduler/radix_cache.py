@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sglang.srt.managers.schedule_batch import FINISH_ABORT
@@ -9,6 +10,7 @@ from sglang.srt.mem_cache.base_prefix_cache import EvictParams, MatchPrefixParam
 from sglang.srt.mem_cache.radix_cache import RadixKey
 from sglang.srt.mem_cache.unified_radix_cache import UnifiedRadixCache
 
+from agentrt_engine.sglang.lora.use import Namespace
 from agentrt_engine.sglang.scheduler.core import ProgramScheduler
 from agentrt_engine.sglang.scheduler.programs import LiveTurn
 from agentrt_engine.sglang.scheduler.tree import Place, Prefix
@@ -52,6 +54,15 @@ class ProgramRadixCache(UnifiedRadixCache):
         if claimed:  # a streaming session keeps the KV by itself
             self._left(req)
         return bool(claimed)
+
+    def match_prefix(self, params: Any) -> Any:
+        return super().match_prefix(_in_tree(params))
+
+    def insert(self, params: Any) -> Any:
+        return super().insert(_in_tree(params))
+
+    def touch_prefix(self, key: RadixKey) -> None:
+        super().touch_prefix(_tree_key(key))
 
     def evict_for_alloc(self, params: Any, **kwargs: Any) -> Any:
         wanted = self.token_to_kv_pool_allocator.available_size() + params.num_tokens
@@ -118,3 +129,17 @@ class ProgramRadixCache(UnifiedRadixCache):
         tokens = (req.origin_input_ids + req.output_ids)[: req.kv.cache_protected_len]
         prefix = Prefix(tokens, req.extra_key, req.cache_salt)
         return Place(prefix, req.kv.cache_protected_len, req.last_node)
+
+
+def _in_tree(params: Any) -> Any:
+    key = _tree_key(params.key)
+    return params if key is params.key else replace(params, key=key)
+
+
+def _tree_key(key: RadixKey) -> RadixKey:
+    """Where the KV of a key lies: under an activated adapter in two namespaces at once."""
+    place = key.extra_key
+    if not isinstance(place, Namespace):
+        return key
+    own = place.own(key.raw_token_ids())
+    return RadixKey(own, place.before, is_bigram=key.is_bigram, cache_salt=key.cache_salt)

@@ -1,0 +1,1 @@
+"""What sharing KV across LoRA adapters does to replies, measured on a live engine."""
