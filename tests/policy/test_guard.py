@@ -72,6 +72,39 @@ def test_ended_programs_yield_first_then_what_is_not_worth_its_price_then_the_la
     ]
 
 
+@given(
+    start=st.integers(0, 20_000),
+    hole=st.sampled_from([0, 500]),
+    tokens=st.integers(1, 20_000),
+    need=st.integers(1, 25_000),
+    copied=st.booleans(),
+)
+def test_with_fronts_the_end_that_is_sooner_computed_again_yields(
+    start: int, hole: int, tokens: int, need: int, copied: bool
+) -> None:
+    head = program(5, Phase.WAITING)
+    context = Context(program(9), {}, start=start, hole=hole, tokens=tokens)
+    context.host_tokens = tokens if copied else 0
+    engine = busy(head, queue=(head,))
+    guards = (free_guard(), guard_at(0.0, headroom=0.0, newcomer=0.0, fronts=True))
+    assert [guard.evicts_fronts for guard in guards] == [False, True]
+
+    without, chosen = (
+        guard.reclaim(NOW, turn(head), need, [context], engine, backfill=False) for guard in guards
+    )
+
+    if without is None or chosen is None:
+        assert without is chosen is None
+        return
+    assert [each._replace(front=False) for each in chosen] == without
+    assert not any(each.front for each in without)
+    front, end = start + hole, context.end
+    sooner = COSTS.prefill(front, front + need) + (0 if hole else COSTS.fixed_s) < COSTS.prefill(
+        end - need, end
+    )
+    assert [each.front for each in chosen] == [sooner and need < tokens and not copied]
+
+
 def test_only_as_much_of_a_tail_yields_as_is_needed() -> None:
     head = program(5, Phase.WAITING)
     contexts = [idle(program(8)), idle(program(9))]

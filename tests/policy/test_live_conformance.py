@@ -34,6 +34,7 @@ POLICIES = (
     "fixed-ttl:reading=pressure",
     "guard:price=0",
     "guard:gate=no",
+    "guard:fronts=yes",
     "static-cap:programs=2",
 )
 TOOLS = ("bash", "edit", "pytest", "")
@@ -179,7 +180,7 @@ class LiveEngine:
         for victim in given or []:
             assert victim.context in held, "not idle, or its own"
             assert 0 <= victim.tokens <= held[victim.context]
-            assert not victim.front
+            assert self.policy.evicts_fronts or not victim.front
             held[victim.context] -= victim.tokens
         if given is None or sum(victim.tokens for victim in given) < need:
             return False

@@ -56,7 +56,6 @@ def names(turns: list[Turn]) -> str:
 
 #: Why no live engine can run them.
 SIMULATED_ONLY = {
-    "asym": "evicts the fronts of contexts",
     "oracle-pauses": "knows the future",
     "oracle-work": "knows the future",
     "oracle-retention": "pretends memory that does not exist",
@@ -114,10 +113,10 @@ def test_a_live_policy_takes_parameters_and_files(tmp_path: Path) -> None:
         "from agentrt_engine.policy import BasePolicy\n"
         "class Mine(BasePolicy):\n"
         "    name = 'mine'\n"
-        "    evicts_fronts = True\n"
+        "    knows_future = True\n"
     )
     assert make_live_policy("fixed-ttl:seconds=5").name == "fixed-ttl"
-    with pytest.raises(UnknownPolicy, match="evicts the fronts"):
+    with pytest.raises(UnknownPolicy, match="knows the future"):
         make_live_policy(str(file))
     with pytest.raises(UnknownPolicy, match="unknown policy 'oracle'"):
         make_live_policy("oracle")

@@ -1,7 +1,8 @@
 """A scheduler step by step around the plug-in's half, with no SGLang and no model.
 
 It does what SGLang does around the hooks: keeps a queue, matches prompts in the tree, admits what
-fits, decodes a token per step and turn, retracts when memory runs out.
+fits, decodes a token per step and turn, retracts when memory runs out. A prompt takes one step,
+or two if there is a hole to compute first.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from agentrt_engine.policy import Costs, Gate, make_live_policy
 from agentrt_engine.sglang.scheduler.core import ProgramScheduler
 from agentrt_engine.sglang.scheduler.meter import Step
 from agentrt_engine.sglang.scheduler.programs import LiveTurn
+from agentrt_engine.sglang.scheduler.side_store import Segment
 from agentrt_engine.sglang.scheduler.state import Limits
 from agentrt_engine.step_costs import StepCosts
 from agentrt_engine.wire.identity import ProgramTag
@@ -36,6 +38,11 @@ class Request:
     @property
     def tokens(self) -> list[int]:
         return self.prompt + self.output
+
+    @property
+    def private(self) -> int:
+        """Tokens of memory that are its own."""
+        return len(self.tokens) - self.hit - _tokens(self.turn.segment)
 
 
 class SchedulerLoop:
@@ -60,6 +67,7 @@ class SchedulerLoop:
         )
         self.queue: list[Request] = []
         self.running: list[Request] = []
+        self.chunked: Request | None = None
         self.log: list[str] = []
         self._serial = 0
 
@@ -70,7 +78,7 @@ class SchedulerLoop:
         return self.tree.page_size
 
     def free_tokens(self) -> int:
-        return self.tree.free_tokens() - sum(len(r.tokens) - r.hit for r in self.running)
+        return self.tree.free_tokens() - sum(r.private for r in self.running)
 
     def evictable_tokens(self) -> int:
         return self.tree.evictable_tokens()
@@ -83,6 +91,18 @@ class SchedulerLoop:
 
     def node_at(self, prefix: Any, length: int) -> Any:
         return self.tree.node_at(prefix, length)
+
+    def fork(self, node: Any) -> int:
+        return self.tree.fork(node)
+
+    def take_out(self, prefix: Any, length: int, first: int, kept: int) -> Any:
+        return self.tree.take_out(prefix, length, first, kept)
+
+    def put_back(self, prefix: Any, start: int, end: int, slots: Any) -> Any:
+        return self.tree.put_back(prefix, start, end, slots)
+
+    def free_slots(self, slots: Any) -> None:
+        self.tree.free_slots(slots)
 
     # What happens.
 
@@ -103,6 +123,7 @@ class SchedulerLoop:
         else:
             self.running.remove(request)
             self._unlock(request)
+            self.chunked = None if self.chunked is request else self.chunked
         self.programs.lifecycle.aborted(request.turn)
 
     def flush(self) -> None:
@@ -115,14 +136,15 @@ class SchedulerLoop:
         """One step of the scheduler: a prefill if anything can start, else a decode."""
         self.now += seconds
         self.programs.tick(self.now)
-        started = self._admit() if self.programs.rounds.due() else []
+        started = self._go_on()
+        if started or self.programs.rounds.due():
+            started += self._admit()
         if started:
-            tokens = sum(len(r.tokens) - r.hit for r in started)
-            self.programs.meter.ran(
-                Step(0, 0, [(r.turn, len(r.tokens) - r.hit) for r in started], tokens, 0.0)
-            )
+            tokens = sum(r.private for r in started)
+            self.programs.meter.ran(Step(0, 0, [(r.turn, r.private) for r in started], tokens, 0.0))
             for request in started:
-                self._decode(request)
+                if request is not self.chunked:
+                    self._decode(request)
         elif self.running:
             kv = sum(len(r.tokens) for r in self.running)
             self.programs.meter.ran(Step(len(self.running), kv))
@@ -156,17 +178,25 @@ class SchedulerLoop:
 
     def _start(self, request: Request) -> bool:
         match = self.tree.matched(request.tokens)
-        own = self.programs.state.idle.get(request.turn.turn.program)
-        if own is not None and match.length:
-            self.programs.state.idle.move(own, match.prefix, match.length, match.node)
+        idle = self.programs.state.idle
+        own = idle.get(request.turn.turn.program)
+        if own is not None:
+            idle.fit(own, match.prefix, len(request.tokens) - 1)
+            if own.segment is not None and match.length >= own.segment.start:
+                idle.fill(own)
+                match = self.tree.matched(request.tokens)
+            if match.length:
+                idle.move(own, match.prefix, match.length, match.node)
+        if self.chunked is not None and self._segment(request) is not None:
+            return False
         lock = self.tree.lock_path(match.node) if match.length else None
-        missing = len(request.tokens) - match.length + request.left - self._uncommitted()
+        missing = self._missing(request, match.length)
         reserve = self.programs.rounds.reserve(request.turn)
         if missing + reserve > 0 and not self.programs.rounds.make_room(request.turn, missing):
             if lock is not None:
                 self.tree.unlock_path(lock)
             return False
-        missing = len(request.tokens) - match.length + request.left - self._uncommitted()
+        missing = self._missing(request, match.length)
         if missing > 0:
             if lock is not None:
                 self.tree.unlock_path(lock)
@@ -174,10 +204,35 @@ class SchedulerLoop:
         request.locked, request.hit = lock, match.length
         self.queue.remove(request)
         self.running.append(request)
-        self.tree.evict(-self._unused())
-        self.programs.lifecycle.started(request.turn, match.length)
+        segment = self._segment(request)
+        if segment is not None:
+            self.chunked = request
+        hit = match.length + _tokens(segment)
+        self.programs.lifecycle.started(request.turn, hit, segment)
         self.programs.rounds.started()
+        self.tree.evict(-self._unused())
         return True
+
+    def _go_on(self) -> list[Request]:
+        """A turn that computed a hole goes on behind it."""
+        request, self.chunked = self.chunked, None
+        if request is None or request.turn.segment is None:
+            return []
+        segment, request.turn.segment = request.turn.segment, None
+        self.tree.insert(request.tokens[: segment.start])
+        node = self.programs.state.idle.put_back(segment)
+        lock = self.tree.lock_path(node)
+        self._unlock(request)
+        request.locked, request.hit = lock, segment.end
+        return [request]
+
+    def _segment(self, request: Request) -> Segment | None:
+        held = self.programs.state.idle.get(request.turn.turn.program)
+        return None if held is None else held.segment
+
+    def _missing(self, request: Request, hit: int) -> int:
+        tokens = len(request.tokens) - hit - _tokens(self._segment(request)) + request.left
+        return tokens - self._uncommitted()
 
     def _uncommitted(self) -> int:
         """Free tokens, half of what the batch may still generate set aside, as SGLang guesses."""
@@ -234,3 +289,9 @@ class SchedulerLoop:
         known = [held.lock for held in state.idle]
         known += [request.locked for request in self.running if request.locked is not None]
         self.tree.check_locks(known)
+        segments = [each.segment for each in [*state.idle, *state.in_batch.values()]]
+        assert state.idle.side.tokens == self.tree.outside == sum(map(_tokens, segments))
+
+
+def _tokens(segment: Segment | None) -> int:
+    return 0 if segment is None else segment.tokens

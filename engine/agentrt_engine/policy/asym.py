@@ -2,7 +2,7 @@
 
 The victim is the block with the smallest f(t)·ΔT. ΔT, the time to compute it again, grows with its
 position, so it is a block at the front of a context, and eviction leaves a hole there that is
-computed again exactly (multi-segment attention). f says how likely a block is to be used again
+computed again exactly. f says how likely a block is to be used again
 after t seconds without use:
 
     f(τ) = min(e^(−τ/α), e^(−(τ − τ0)/β)),  α = −L/ln p,  β = α/r,  τ0 = L(1 − 1/r)

@@ -21,7 +21,7 @@ class BasePolicy:
     name: ClassVar[str] = ""
     order_only: ClassVar[bool] = False
     retains: ClassVar[bool] = False
-    evicts_fronts: ClassVar[bool] = False
+    evicts_fronts: bool = False
     ranks_are_fixed: ClassVar[bool] = True
     needs_hits: ClassVar[bool] = False
     knows_ends: ClassVar[bool] = True

@@ -15,9 +15,10 @@ what keeps a full engine from evicting everybody in turn (thrash). The rest is p
     λ        = φ / (KV tokens running)  what a token-second of memory is worth to the batch: φ is
                                         the fixed part of a step over the whole step (10 s means)
 
-Victims: ended programs first, then value < λ, the cheapest first, then the latest key; tails only,
-as much as needed. Gate: the programs whose contexts fit the memory, in key order, are active; the
-others start no turn, so that backfill cannot fill the engine with juniors while a senior waits.
+Victims: ended programs first, then value < λ, the cheapest first, then the latest key; only as much
+as needed, off the tail, or (`fronts`) off the front where that is sooner computed again. Gate: the
+programs whose contexts fit the memory, in key order, are active; the others start no turn, so that
+backfill cannot fill the engine with juniors while a senior waits.
 Source: design of this project; see docs/policies.md for what each part brings.
 """
 
@@ -65,6 +66,7 @@ class Guard(BasePolicy):
         newcomer: share on top of it when the turn's program holds nothing yet.
         price: factor on λ; 0 never evicts a senior.
         gate: whether there is one.
+        fronts: whether contexts may lose their front instead of their tail.
     """
 
     name = "guard"
@@ -77,6 +79,7 @@ class Guard(BasePolicy):
         newcomer: float = 0.05,
         price: float = 1.0,
         gate: bool = True,
+        fronts: bool = False,
     ) -> None:
         for name, share in (("headroom", headroom), ("newcomer", newcomer)):
             if not 0 <= share < 1:
@@ -87,6 +90,7 @@ class Guard(BasePolicy):
         self._newcomer = newcomer
         self._price = price
         self._gated = gate
+        self.evicts_fronts = fronts
         self.durations = ToolDurations()
         self._demand = Demand(self)
         self._gate_key: float = math.inf
@@ -264,6 +268,8 @@ class Guard(BasePolicy):
         juniors.sort()
         first_to_last = ended + [entry[2] for entry in cheap] + [entry[2] for entry in juniors]
         victims = take(first_to_last, need)
+        if self.evicts_fronts:
+            victims = [_off_the_cheaper_end(victim, engine.costs) for victim in victims]
         for victim in victims:
             if victim.context.program is not None:
                 self._demand.nibbled(victim.context.program)
@@ -422,6 +428,21 @@ class Guard(BasePolicy):
         self._output.recall(field(learned, "output_tokens", positive))
         self.durations = durations
         self._demand.reset()
+
+
+def _off_the_cheaper_end(victim: Victim, costs: Costs) -> Victim:
+    """The same number of tokens, off the end of the context that is sooner computed again.
+
+    A new hole takes a step of its own. With a copy in host memory only tails come back.
+    """
+    context, tokens = victim.context, victim.tokens
+    if context.program is None or tokens >= context.tokens or context.host_tokens:
+        return victim
+    front = context.start + context.hole
+    step_s = 0.0 if context.hole else costs.fixed_s
+    front_s = costs.prefill(front, front + tokens) + step_s
+    tail_s = costs.prefill(context.end - tokens, context.end)
+    return victim._replace(front=front_s < tail_s)
 
 
 def live_children(program: Program) -> list[Program]:

@@ -62,8 +62,8 @@ class Costs:
 class Victim(NamedTuple):
     """Tokens of an idle context to evict: off its tail, or off its front.
 
-    A context without its front can be used again where attention takes several segments; the
-    tokens in the hole are computed again.
+    The rest of a context without its front is used again once the tokens in the hole are computed
+    again, in a chunk of their own.
     """
 
     context: Context
@@ -138,7 +138,7 @@ class Policy(Protocol):
 
     @property
     def evicts_fronts(self) -> bool:
-        """Whether some of its victims lose their front, which needs multi-segment attention."""
+        """Whether some of its victims lose their front, which needs prefill in chunks."""
 
     @property
     def ranks_are_fixed(self) -> bool:

@@ -85,9 +85,7 @@ def _needs(policy: Policy | type[BasePolicy]) -> str:
     """What a policy needs that no live engine has; empty if nothing."""
     if policy.memory is not Memory.REAL:
         return "pretends memory that does not exist"
-    if policy.knows_future:
-        return "knows the future"
-    return "evicts the fronts of contexts" if policy.evicts_fronts else ""
+    return "knows the future" if policy.knows_future else ""
 
 
 def make_policy(specification: str) -> Policy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sglang.srt.mem_cache.registry import create_unified_radix_cache
+from sglang.srt.runtime_context import get_schedule
 
 from agentrt_engine.errors import SettingError
 from agentrt_engine.policy import Policy, make_live_policy
@@ -58,6 +59,13 @@ def _require_support(ctx: Any, policy: Policy) -> None:
         "--disaggregation-mode": args.disaggregation_mode != "null",
         "--speculative-algorithm": args.speculative_algorithm is not None,
     }
+    if policy.evicts_fronts:
+        # A hole is computed in a chunk of its own, which must end where the hole does.
+        unsupported |= {
+            "--chunked-prefill-size -1": (get_schedule().chunked_prefill_size or 0) <= 0,
+            "--enable-deterministic-inference": args.enable_deterministic_inference,
+            "--dcp-size above 1": args.dcp_size > 1,
+        }
     for what, present in unsupported.items():
         if present:
             raise SettingError(

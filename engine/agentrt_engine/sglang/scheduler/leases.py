@@ -10,6 +10,7 @@ from agentrt_engine.policy import Context, Lease
 from agentrt_engine.sglang.scheduler.meter import Meter
 from agentrt_engine.sglang.scheduler.programs import Live
 from agentrt_engine.sglang.scheduler.room import Room
+from agentrt_engine.sglang.scheduler.side_store import Segment
 from agentrt_engine.sglang.scheduler.state import State
 from agentrt_engine.sglang.scheduler.tree import Place
 
@@ -60,9 +61,9 @@ class Leases:
             self._expires(held.context, lease)
         return lease is not None
 
-    def consumed(self, live: Live) -> None:
-        """The program's next turn holds its KV by itself."""
-        self._let_go(live, "consumed")
+    def consumed(self, live: Live, lend: Segment | None) -> None:
+        """The program's next turn holds its KV by itself, or is lent it."""
+        self._let_go(live, "consumed", lend)
 
     def dropped(self, live: Live) -> None:
         """The program needs its KV no more."""
@@ -83,13 +84,13 @@ class Leases:
             heapq.heapify(self._expiries)
         heapq.heappush(self._expiries, (lease.until_s, next(self._serial), context, lease))
 
-    def _let_go(self, live: Live, event: str) -> None:
+    def _let_go(self, live: Live, event: str, lend: Segment | None = None) -> None:
         state = self._state
         held = state.idle.get(live.program)
         if held is None:
             return
         self._meter.let_go(held, held.context.tokens)
         held.context.lease = None
-        state.idle.release(live.program)
+        state.idle.release(live.program, lend=lend)
         state.count(state.totals.leases, event)
         state.changed = True

@@ -10,6 +10,7 @@ from agentrt_engine.sglang.scheduler.leases import Leases
 from agentrt_engine.sglang.scheduler.meter import Meter
 from agentrt_engine.sglang.scheduler.programs import End, Live, LiveTurn
 from agentrt_engine.sglang.scheduler.prompt_identity import MIN_TOKENS
+from agentrt_engine.sglang.scheduler.side_store import Segment
 from agentrt_engine.sglang.scheduler.state import State
 from agentrt_engine.sglang.scheduler.tree import Place
 from agentrt_engine.wire.identity import ProgramTag
@@ -67,10 +68,16 @@ class Lifecycle:
         state.changed = True
         return live_turn
 
-    def started(self, live_turn: LiveTurn, hit_tokens: int) -> None:
-        """A waiting turn holds its own KV now: what was held for it idle goes."""
+    def started(self, live_turn: LiveTurn, hit_tokens: int, segment: Segment | None = None) -> None:
+        """A waiting turn holds its own KV now: what was held for it idle goes.
+
+        Args:
+            hit_tokens: of its prompt, with those of the segment.
+            segment: of the idle KV, what it goes on from once it has computed the hole before it.
+        """
         state, live, turn = self._state, live_turn.live, live_turn.turn
-        self._leases.consumed(live)
+        self._leases.consumed(live, segment)
+        live_turn.segment = segment
         del state.queued[live_turn]
         state.in_batch[turn] = live_turn
         live_turn.running = True
@@ -245,6 +252,9 @@ class Lifecycle:
         state = self._state
         del state.in_batch[live_turn.turn]
         live_turn.running = False
+        if live_turn.segment is not None:  # it left before it came to it
+            state.idle.side.drop(live_turn.segment)
+            live_turn.segment = None
         self._meter.left(live_turn)
         state.changed = True
 

@@ -11,6 +11,7 @@ from itertools import count
 
 from agentrt_engine.policy import Phase, Program, Turn
 from agentrt_engine.sglang.scheduler.prompt_identity import PromptIdentity
+from agentrt_engine.sglang.scheduler.side_store import Segment
 from agentrt_engine.wire.hints import Hint
 from agentrt_engine.wire.identity import ProgramTag
 from agentrt_engine.wire.programs import ProgramAccount
@@ -85,6 +86,7 @@ class LiveTurn:
         again: of them, those that had been in the cache.
         rank: its place in the queue; None where the queue was not sorted since it came.
         share_mark: what a turn that decodes all the time was charged until it began to.
+        segment: KV of its prompt behind a hole that it computes.
     """
 
     turn: Turn
@@ -96,6 +98,7 @@ class LiveTurn:
     again: int = 0
     rank: tuple[float, ...] | None = None
     share_mark: float = 0.0
+    segment: Segment | None = None
 
     @property
     def phase(self) -> Phase:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from sglang.srt.managers.schedule_batch import FINISH_ABORT
-from sglang.srt.mem_cache.base_prefix_cache import EvictParams, MatchPrefixParams
+from sglang.srt.mem_cache.base_prefix_cache import EvictParams, InsertParams, MatchPrefixParams
 from sglang.srt.mem_cache.radix_cache import RadixKey
 from sglang.srt.mem_cache.unified_radix_cache import UnifiedRadixCache
 
@@ -70,8 +71,14 @@ class ProgramRadixCache(UnifiedRadixCache):
         missing = wanted - self.token_to_kv_pool_allocator.available_size()
         if missing > 0 and self.programs is not None and len(self.programs.state.idle):
             self.programs.room.for_batch(missing)
-            super().evict_for_alloc(EvictParams(num_tokens=missing), **kwargs)
+            missing = wanted - self.token_to_kv_pool_allocator.available_size()
+            if missing > 0:
+                super().evict_for_alloc(EvictParams(num_tokens=missing), **kwargs)
         return result
+
+    def protected_size(self) -> int:
+        in_tree: int = super().protected_size()
+        return in_tree if self.programs is None else in_tree + self.programs.state.idle.side.tokens
 
     def reset(self) -> None:
         super().reset()
@@ -106,6 +113,62 @@ class ProgramRadixCache(UnifiedRadixCache):
         match = self.match_prefix(MatchPrefixParams(key=key))
         assert match.device_prefix_len == length, "a held prefix is not in the tree"
         return match.last_device_node
+
+    # What contexts that lose their front need of it.
+
+    def fork(self, node: Any) -> int:
+        (path,) = self.tree_core.collect_path_info([node])
+        forks = [each.path_end for each in path[:-1] if each.num_children > 1]
+        forks += [each.path_end for each in path[-1:] if each.num_children]
+        return max(forks, default=0)
+
+    def take_out(self, prefix: Prefix, length: int, first: int, kept: int) -> Any:
+        for end in (first, kept):  # a node ends at both, so that no node goes half
+            self.node_at(prefix, end)
+        node = self.node_at(prefix, length)
+        slots = self.path_device_indices(node)[kept:].clone()
+        (path,) = self.tree_core.collect_path_info([node])
+        for each in reversed(path):
+            if each.path_start < first:
+                break
+            evicted = self.tree_core.evict_device_leaf(each.node_id, self.is_write_back)
+            if each.path_start >= kept:
+                evicted.device_frees.clear()
+            self._apply_eviction_result(evicted)
+        return slots
+
+    def put_back(self, prefix: Prefix, start: int, end: int, slots: Any) -> Any:
+        before = self.path_device_indices(self.node_at(prefix, start))
+        key = RadixKey(prefix.tokens[:end], prefix.extra_key, cache_salt=prefix.cache_salt)
+        value = torch.cat([before, slots])
+        params = InsertParams(key=key, value=value, prev_prefix_len=start, inserted_len=start)
+        return self.insert(params).last_device_node
+
+    def free_slots(self, slots: Any) -> None:
+        self.token_to_kv_pool_allocator.free(slots)
+
+    def go_on_behind_hole(self, req: Any, turn: LiveTurn) -> None:
+        """A request in chunks computed a hole: it goes on where the KV behind the hole ends."""
+        segment, programs = turn.segment, self.programs
+        if segment is None or programs is None:
+            return
+        turn.segment = None
+        side = programs.state.idle.side
+        if segment not in side:
+            return
+        if req.prefix_len != segment.start or req.kv.cache_protected_len != segment.start:
+            side.drop(segment)  # it is not in the tree up to there: it computes everything
+            return
+        node = programs.state.idle.put_back(segment)
+        lock = self.lock(node)
+        self.unlock(req.lock)
+        req.lock, req.last_node, req.prefix_len = lock, node, segment.end
+        kv = req.kv
+        kv.cache_protected_len = kv.cache_inserted_len = segment.end
+        kv.kv_allocated_len = kv.kv_committed_len = segment.end
+        behind = slice(segment.start, segment.end)
+        slots = self.path_device_indices(node)[behind]
+        self.req_to_token_pool.write((kv.req_pool_idx, behind), slots)
 
     def _left(self, req: Any) -> None:
         """A request gave its memory back: it finished, was called off, or was retracted."""

@@ -94,7 +94,7 @@ class Room:
     def release(self, live: Live, cause: Cause) -> int:
         """Free all that is held for a program."""
         held = self._state.idle.get(live.program)
-        return 0 if held is None else self._take(held, held.length, cause)
+        return 0 if held is None else self._take(held, held.end, cause)
 
     def over_budget(self, owner: str, newest: Program) -> None:
         """Leases of one key may hold its share: what is beyond it goes, the latest arrival first.
@@ -138,7 +138,8 @@ class Room:
                 program = victim.context.program
                 held = None if program is None else state.idle.get(program)
                 if held is not None and need > 0:
-                    need -= self._take(held, min(victim.tokens, need), cause)
+                    tokens = min(victim.tokens, need)
+                    need -= self._take(held, tokens, cause, front=victim.front)
             if need <= 0:
                 return True
             if not yielded:
@@ -182,10 +183,11 @@ class Room:
             and (pinned_too or held.pinned_until_s <= now)
         ]
 
-    def _take(self, held: Held, tokens: int, cause: Cause) -> int:
+    def _take(self, held: Held, tokens: int, cause: Cause, *, front: bool = False) -> int:
         state = self._state
         live = state.live(held.program)
-        freed = state.idle.trim(held, tokens)
+        take = state.idle.trim_front if front else state.idle.trim
+        freed = take(held, tokens)
         if freed:
             self._meter.let_go(held, freed)
             live.lost = True

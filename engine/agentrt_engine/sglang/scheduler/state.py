@@ -59,7 +59,7 @@ class State:
         self.now = 0.0
         self.started_s = 0.0
         self.table = ProgramTable()
-        self.idle = IdleKv(tree)
+        self.idle = IdleKv(tree, fronts=policy.evicts_fronts)
         self.in_batch: dict[Turn, LiveTurn] = {}
         self.queued: dict[LiveTurn, None] = {}
         self.changed = False

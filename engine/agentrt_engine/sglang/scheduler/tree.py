@@ -30,7 +30,10 @@ class Place:
 
 
 class Tree(Protocol):
-    """What is done to the tree. A node is an opaque handle; a lock keeps its path to the root."""
+    """What is done to the tree. A node is an opaque handle; a lock keeps its path to the root.
+
+    Slots are where KV lies in memory, one per token: a sequence that slices can be taken of.
+    """
 
     @property
     def page_size(self) -> int:
@@ -50,4 +53,28 @@ class Tree(Protocol):
 
     def node_at(self, prefix: Prefix, length: int) -> Any:
         """The node that ends at `length` tokens of a prefix which is there, splitting one if need
-        be; `length` is a multiple of the page."""
+        be; `length` is a multiple of the page, and 0 names the root."""
+
+    def fork(self, node: Any) -> int:
+        """The last position of a path from which something else goes on than the path."""
+
+    def take_out(self, prefix: Prefix, length: int, first: int, kept: int) -> Any:
+        """Free the tokens of a path from `first` up to `kept`, and take the rest out of the tree.
+
+        The path ends at `length`, nobody locks it behind `first`, and nothing forks off there.
+
+        Returns:
+            the slots of the tokens from `kept` on, which are the caller's now.
+        """
+
+    def put_back(self, prefix: Prefix, start: int, end: int, slots: Any) -> Any:
+        """Give the tree the slots of the tokens from `start` up to `end` of a prefix.
+
+        It has all tokens before `start`; of slots for tokens that it has as well it frees ours.
+
+        Returns:
+            the node that ends at `end`.
+        """
+
+    def free_slots(self, slots: Any) -> None:
+        """Free slots that are not in the tree."""
