@@ -26,6 +26,7 @@ from agentrt_engine.installed import (
     engine_problem,
     read_inventory,
 )
+from agentrt_engine.kernels.native.build import CannotBuild, build_kernels
 from agentrt_engine.pip import pip_command, run_pip
 from agentrt_engine.requirements import (
     CPU_PACKAGES,
@@ -154,6 +155,11 @@ def install_engine(
     problem = engine_problem(device, read_inventory())
     if problem is not None:
         raise problem
+    if device is Device.CPU:
+        try:
+            build_kernels(lambda: report("compiling kernels for this processor"))
+        except CannotBuild as missing:  # the engine decodes in torch then
+            detail(f"no native kernels: {missing}")
     return bool(steps)
 
 

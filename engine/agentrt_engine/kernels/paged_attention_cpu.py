@@ -18,6 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from agentrt_engine.kernels.native.attention import NativeBatch, attention, is_supported
+from agentrt_engine.kernels.native.library import library
+
 #: New tokens of a tile. Of 64 to 256 the fastest or within 5 % of it, at every length.
 TILE = 128
 
@@ -59,6 +62,34 @@ class PagedSequence:
             shift = (self.new - 1) // TILE * TILE - first
             seen = cached + end
             yield first, end, seen, mask[: (end - first) * self.group, shift : shift + seen]
+
+
+def paged_decode(
+    query: Tensor,
+    key_pool: Tensor,
+    value_pool: Tensor,
+    batch: NativeBatch,
+    scale: float,
+    output: Tensor,
+) -> bool:
+    """Write the attention of one new token of each sequence of a batch to `output`, in C.
+
+    Args:
+        query: [B, H, D].
+        key_pool: [P, K, D], of the query's type.
+        value_pool: [P, K, Dv].
+        batch: `NativeBatch.of_table`, made once for all layers.
+        scale: factor on the scores.
+        output: [B, H, Dv], overwritten.
+
+    Returns:
+        False where nothing was written: there are no native kernels, or none for these tensors.
+    """
+    native = library()
+    if native is None or not is_supported(query, key_pool, value_pool, output):
+        return False
+    attention(native, batch, query, key_pool, value_pool, scale, output)
+    return True
 
 
 def paged_attention(

@@ -1,7 +1,7 @@
-"""Multi-segment attention and Flash-LoRA-Attention in torch, for the CPU.
+"""Multi-segment attention and Flash-LoRA-Attention for the CPU: few queries in C, many in torch.
 
-The rows of the low-rank pool become further columns of the values, so scores and weights are
-computed once, and the product with B comes after attention: nothing is expanded.
+In torch the rows of the low-rank pool become further columns of the values, so scores and weights
+are computed once, and the product with B comes after attention: nothing is expanded.
 """
 
 from __future__ import annotations
@@ -10,6 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from agentrt_engine.kernels.native.attention import (
+    MOST_QUERIES,
+    NativeBatch,
+    attention,
+    is_supported,
+)
+from agentrt_engine.kernels.native.library import library
 from agentrt_engine.kernels.segments import LowRank, Segments
 
 
@@ -23,10 +30,19 @@ def segment_attention_cpu(
     low_rank: LowRank | None = None,
 ) -> None:
     """See `segment_attention`."""
+    done = 0
+    if (native := library()) is not None and _is_native(query, keys, values, output, low_rank):
+        batch = NativeBatch.of_segments(segments)
+        attention(native, batch, query, keys, values, scale, output, low_rank)
+        done = MOST_QUERIES
+    if segments.most_queries <= done:
+        return
     starts = segments.query_start.tolist()
     adapters = [-1] * segments.sequences if low_rank is None else low_rank.adapters.tolist()
     for at, (length, adapter) in enumerate(zip(segments.lengths.tolist(), adapters, strict=True)):
         own = slice(starts[at], starts[at + 1])
+        if own.stop - own.start <= done:
+            continue
         if own.start == own.stop or not length:
             output[own] = 0.0
             continue
@@ -47,6 +63,14 @@ def segment_attention_cpu(
             up,
             output[own],
         )
+
+
+def _is_native(
+    query: Tensor, keys: Tensor, values: Tensor, output: Tensor, low_rank: LowRank | None
+) -> bool:
+    return is_supported(query, keys, values, output) and (
+        low_rank is None or low_rank.pool.dtype == low_rank.up.dtype == query.dtype
+    )
 
 
 def _gathered(pool: Tensor, rows: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Attention backends `agentrt`: SGLang's own, with Flash-LoRA-Attention where requests share KV.
 
-On the CPU it is `cpu.attention`, on CUDA SGLang's Triton backend. A batch in which a sequence
-shares values across adapters runs in `kernels.segment_attention`; all others take the usual way.
+On the CPU it is `cpu.attention`, and linear layers and decoding steps are ours with it; on CUDA it
+is SGLang's Triton backend. A batch in which a sequence shares values across adapters runs in
+`kernels.segment_attention`; all others take the usual way.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ def make_attention(model_runner: Any, values: LowRankValues | None) -> Any:
 
 def _usual(device: str) -> Any:
     if device == "cpu":
+        from agentrt_engine.sglang.cpu import linear, llama
         from agentrt_engine.sglang.cpu.attention import CpuAttention
 
+        linear.install()
+        llama.install()
         return CpuAttention
     from sglang.srt.layers.attention.triton_backend import TritonAttnBackend
 

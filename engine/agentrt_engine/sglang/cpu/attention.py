@@ -2,18 +2,22 @@
 
 SGLang's `torch_native` pads the query to the whole sequence at every extend, so a cached
 prefix saves nothing, and expands K and V to all query heads at every step. This one runs
-only the new tokens. What the kernel does not know (cross attention, sliding windows,
-encoder-only layers, a KV cache of another type than the query) goes to `torch_native`.
+only the new tokens, and decodes in C where there is a compiler. What the kernels do not know (cross
+attention, sliding windows, encoder-only layers, a KV cache of another type than the query) goes to
+`torch_native`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from sglang.srt.layers.attention.torch_native_backend import TorchNativeAttnBackend
 from torch import Tensor
 
-from agentrt_engine.kernels.paged_attention_cpu import PagedSequence, paged_attention
+from agentrt_engine.kernels.native.attention import NativeBatch
+from agentrt_engine.kernels.native.library import library
+from agentrt_engine.kernels.paged_attention_cpu import PagedSequence, paged_attention, paged_decode
 
 
 class CpuAttention(TorchNativeAttnBackend):
@@ -24,20 +28,28 @@ class CpuAttention(TorchNativeAttnBackend):
         config = model_runner.model_config
         self._group: int = config.num_attention_heads // config.get_total_num_kv_heads()
         self._sequences: list[PagedSequence] = []
+        self._decoding: NativeBatch | None = None
 
     def init_forward_metadata(self, forward_batch: Any) -> None:
         """Look up the pool rows of every sequence, once for all layers."""
         super().init_forward_metadata(forward_batch)
-        lengths = forward_batch.seq_lens.tolist()
-        if forward_batch.forward_mode.is_extend():
-            new = forward_batch.extend_seq_lens.tolist()
-        else:
-            new = [1] * len(lengths)
+        slots, lengths = forward_batch.req_pool_indices, forward_batch.seq_lens
         table = self.req_to_token_pool.req_to_token
-        self._sequences = [
+        self._decoding = None
+        if forward_batch.forward_mode.is_extend():
+            self._sequences = self._read(table, slots, lengths, forward_batch.extend_seq_lens)
+        elif library() is not None:
+            self._decoding = NativeBatch.of_table(table, slots, lengths)
+        else:
+            self._sequences = self._read(table, slots, lengths, torch.ones_like(lengths))
+
+    def _read(
+        self, table: Tensor, slots: Tensor, lengths: Tensor, new: Tensor
+    ) -> list[PagedSequence]:
+        return [
             PagedSequence.of(table[slot, :length].long(), count, self._group)
             for slot, length, count in zip(
-                forward_batch.req_pool_indices.tolist(), lengths, new, strict=True
+                slots.tolist(), lengths.tolist(), new.tolist(), strict=True
             )
         ]
 
@@ -69,6 +81,13 @@ class CpuAttention(TorchNativeAttnBackend):
             return super()._run_sdpa_forward_decode(
                 query, output, k_cache, v_cache, *rest, **options
             )
+        if self._decoding is not None:
+            scale = options["scaling"]
+            if paged_decode(query, k_cache, v_cache, self._decoding, scale, output):
+                return output
+            table, slots, lengths = rest[:3]
+            self._sequences = self._read(table, slots, lengths, torch.ones_like(lengths))
+            self._decoding = None
         return self._run(query, output, k_cache, v_cache, options["scaling"])
 
     def _run(
