@@ -16,8 +16,9 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import cycle
 from pathlib import Path
@@ -30,6 +31,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
+from torch.nn import functional
 
 from agentrt_engine.kernels.native.attention import NativeBatch
 from agentrt_engine.kernels.native.library import Library, library
@@ -166,17 +168,19 @@ def linears(native: Library) -> list[Measurement]:
             ours, theirs = cycle(weights), cycle(weights)
             title = f"{name}: {rows} × {size:,} → {outputs:,}"
             found += [
-                Measurement(
-                    title, "native", one, lambda i=inputs, w=ours: linear(native, i, next(w))
-                ),
-                Measurement(
-                    title,
-                    "torch",
-                    one,
-                    lambda i=inputs, w=theirs: torch.nn.functional.linear(i, next(w)),
-                ),
+                Measurement(title, "native", one, _over(partial(linear, native), inputs, ours)),
+                Measurement(title, "torch", one, _over(functional.linear, inputs, theirs)),
             ]
     return found
+
+
+def _over(
+    product: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, weights: Iterator[Tensor]
+) -> Call:
+    def call() -> None:
+        product(inputs, next(weights))
+
+    return call
 
 
 def seconds(call: Call) -> float:

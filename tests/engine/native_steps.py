@@ -12,6 +12,7 @@ import random
 import sys
 from array import array
 from typing import Any
+from unittest.mock import patch
 
 from agentrt_engine.kernels.native.llama import LlamaDecoder
 from agentrt_engine.sglang.cpu import compatibility
@@ -30,11 +31,15 @@ PROMPTS, PROMPT_TOKENS, STEPS = 3, 200, 8
 def main() -> None:
     """Load the model, decode twice, print one line of JSON."""
     load_plugins()
-    runner = _runner(sys.argv[1])
-    tokens, logits = _decode(runner)
+    from agentrt_engine.sglang.cpu import attention, linear, llama
 
-    from agentrt_engine.sglang.cpu import linear, llama
-
+    with (
+        patch.object(linear, "install"),
+        patch.object(llama, "install"),
+        patch.object(attention, "library", lambda: None),
+    ):
+        runner = _runner(sys.argv[1])
+        tokens, logits = _decode(runner)
     assert linear.install()
     assert llama.install()
     steps = 0
@@ -45,8 +50,8 @@ def main() -> None:
         steps += 1
         return step(*arguments)
 
-    LlamaDecoder.step = counted  # type: ignore[method-assign]
-    native_tokens, native_logits = _decode(runner)
+    with patch.object(LlamaDecoder, "step", counted):
+        native_tokens, native_logits = _decode(runner)
     distances, gaps = [], []
     for row in range(PROMPTS):
         for at in range(STEPS):
