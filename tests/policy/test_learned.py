@@ -25,7 +25,7 @@ from agentrt_engine.policy.empirical import EmpiricalDurations
 from tests.support.fake_engine import FakeEngine
 
 COSTS = Costs(fixed_s=0.01, decode_s=0.0, prefill_s=1e-3, position_s=1e-6)
-LEARNING = {"guard", "guard-srpt", "continuum", "thunder"}
+LEARNING = {"guard", "guard-srpt", "continuum", "asym", "thunder"}
 MB = 10**6
 
 #: Tool, seconds of the pause, tokens of the output, whether KV had been evicted. So few that the
