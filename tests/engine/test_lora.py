@@ -17,6 +17,8 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
+import torch
+from torch import Tensor
 
 from agentrt import Context, agent, connect
 from agentrt.cli import lora_adapters
@@ -31,8 +33,10 @@ from tests.support.random_adapters import random_adapter
 #: Tokens whose last occurrence invokes the activated adapters.
 INVOCATION = (1, 520, 9531)
 
-#: What float32 may differ by. Without any adapter it is about half of it.
+#: What float32 may differ by. Without any adapter it is a third of it, but on a few prompts, where
+#: roundings grow, ten times as much; there as many times what torch is off in float32 may be.
 EXACT = 1e-5
+TIMES = 5
 NEW_TOKENS = 3
 TOP = 20
 
@@ -46,6 +50,7 @@ class Fleet:
     engine: EngineProcess
     folders: dict[str, Path]
     reference: LoraReference
+    float32: LoraReference
 
     def ask(self, ids: Ids, adapter: str | None, *, share: bool | None = True) -> dict[str, Any]:
         """An answer of a few tokens, with log-probabilities; `share` None: nothing is said."""
@@ -65,15 +70,41 @@ class Fleet:
 
     def error(self, ids: Ids, adapter: str | None, answer: dict[str, Any], start: int = 0) -> float:
         """How far the log-probabilities of an answer are from the reference's, on average."""
+        wanted = self._wanted(self.reference, ids, adapter, answer, start)
+        return fmean(abs(value - float(wanted[at, token])) for at, token, value in _top(answer))
+
+    def is_exact(
+        self, ids: Ids, adapter: str | None, answer: dict[str, Any], start: int = 0
+    ) -> bool:
+        """Whether an answer is what the adapter says, as far as float32 goes."""
+        error = self.error(ids, adapter, answer, start)
+        if error < EXACT:
+            return True
+        wanted, single = (
+            self._wanted(each, ids, adapter, answer, start)
+            for each in (self.reference, self.float32)
+        )
+        off = fmean(abs(float(wanted[at, t] - single[at, t])) for at, t, _ in _top(answer))
+        return error < TIMES * off
+
+    def _wanted(
+        self,
+        reference: LoraReference,
+        ids: Ids,
+        adapter: str | None,
+        answer: dict[str, Any],
+        start: int,
+    ) -> Tensor:
         new: Ids = answer["output_ids"]
-        wanted = self.reference.log_probabilities(
-            [*ids, *new[:-1]], len(new), None if adapter is None else self.folders[adapter], start
-        )
-        return fmean(
-            abs(value - float(wanted[at, token]))
-            for at, top in enumerate(answer["meta_info"]["output_top_logprobs"])
-            for value, token, _ in top
-        )
+        folder = None if adapter is None else self.folders[adapter]
+        return reference.log_probabilities([*ids, *new[:-1]], len(new), folder, start)
+
+
+def _top(answer: dict[str, Any]) -> Iterator[tuple[int, int, float]]:
+    """Position, token and log-probability of what is likeliest."""
+    for at, top in enumerate(answer["meta_info"]["output_top_logprobs"]):
+        for value, token, _ in top:
+            yield at, token, value
 
 
 def cached(answer: dict[str, Any]) -> int:
@@ -103,9 +134,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Itera
         lora=[f"{name}={path}" for name, path in folders.items() if name != "small"],
         lora_sharing=LoraSharing.BASE,
     )
-    reference = LoraReference(model_folder)
+    references = LoraReference(model_folder), LoraReference(model_folder, torch.float32)
     process = anyio.run(start_engine, options)
-    yield Fleet(process, folders, reference)
+    yield Fleet(process, folders, *references)
     process.stop(grace_s=0.0)
 
 
@@ -123,9 +154,9 @@ def test_an_adapter_that_shares_is_exact_on_what_it_wrote_itself(fleet: Fleet, i
     turn = fleet.ask(longer, "planner")
     assert [cached(each) for each in (cold, warm)] == [0, len(ids) - 1]
     assert cached(turn) >= len(ids) + NEW_TOKENS - 1
-    assert fleet.error(ids, "planner", cold) < EXACT
-    assert fleet.error(ids, "planner", warm) < EXACT
-    assert fleet.error(longer, "planner", turn) < EXACT
+    assert fleet.is_exact(ids, "planner", cold)
+    assert fleet.is_exact(ids, "planner", warm)
+    assert fleet.is_exact(longer, "planner", turn)
 
 
 def test_what_another_adapter_wrote_is_used_and_is_approximate(fleet: Fleet, ids: Ids) -> None:
@@ -138,7 +169,7 @@ def test_what_another_adapter_wrote_is_used_and_is_approximate(fleet: Fleet, ids
     again = fleet.ask(longer[:-1], "planner")
     assert cached(again) > 0
     alone = fleet.ask(ids, "planner")
-    assert fleet.error(ids, "planner", alone) < EXACT
+    assert fleet.is_exact(ids, "planner", alone)
 
 
 @pytest.mark.parametrize("share", [False, None])
@@ -147,7 +178,7 @@ def test_who_does_not_ask_does_not_share(fleet: Fleet, ids: Ids, share: bool | N
     for adapter in ("coder", "planner"):
         answer = fleet.ask(ids, adapter, share=share)
         assert cached(answer) == 0
-        assert fleet.error(ids, adapter, answer) < EXACT
+        assert fleet.is_exact(ids, adapter, answer)
     assert cached(fleet.ask(ids, "coder", share=share)) == len(ids) - 1
 
 
@@ -159,10 +190,10 @@ def test_base_requests_never_see_an_adapters_slots(fleet: Fleet, ids: Ids) -> No
     answer = fleet.ask(ids, None)
     # Before its invocation an activated adapter's KV is the base model's.
     assert cached(answer) == 50
-    assert fleet.error(ids, None, answer) < EXACT
+    assert fleet.is_exact(ids, None, answer)
     after = fleet.ask(activated, None)
     assert cached(after) == 50
-    assert fleet.error(activated, None, after) < EXACT
+    assert fleet.is_exact(activated, None, after)
 
 
 def test_activated_adapters_share_exactly(fleet: Fleet, ids: Ids) -> None:
@@ -171,16 +202,16 @@ def test_activated_adapters_share_exactly(fleet: Fleet, ids: Ids) -> None:
     for adapter in ("checker", "judge"):
         answer = fleet.ask(invoked, adapter)
         assert cached(answer) == len(ids)
-        assert fleet.error(invoked, adapter, answer, start=len(ids)) < EXACT
+        assert fleet.is_exact(invoked, adapter, answer, start=len(ids))
     # Its own part it finds again, and after another invocation all of it is the base model's.
     more = [*invoked, *ids[:5]]
     again = fleet.ask(more, "judge")
     assert cached(again) == len(invoked)
-    assert fleet.error(more, "judge", again, start=len(ids)) < EXACT
+    assert fleet.is_exact(more, "judge", again, start=len(ids))
     twice = [*more, *INVOCATION]
     last = fleet.ask(twice, "judge")
     assert cached(last) == len(ids)
-    assert fleet.error(twice, "judge", last, start=len(more)) < EXACT
+    assert fleet.is_exact(twice, "judge", last, start=len(more))
 
 
 def test_without_sharing_an_activated_adapter_acts_from_its_invocation_on_as_well(
@@ -190,12 +221,12 @@ def test_without_sharing_an_activated_adapter_acts_from_its_invocation_on_as_wel
     invoked = [*ids, *INVOCATION, *ids[:9]]
     answer = fleet.ask(invoked, "checker", share=False)
     assert cached(answer) == 0
-    assert fleet.error(invoked, "checker", answer, start=len(ids)) < EXACT
+    assert fleet.is_exact(invoked, "checker", answer, start=len(ids))
 
 
 def test_an_adapter_that_is_not_invoked_is_the_base_model(fleet: Fleet, ids: Ids) -> None:
     answer = fleet.ask(ids, "checker")
-    assert fleet.error(ids, None, answer) < EXACT
+    assert fleet.is_exact(ids, None, answer)
     assert cached(fleet.ask(ids, None)) == len(ids) - 1
 
 
@@ -214,7 +245,7 @@ def test_in_one_batch_each_is_what_it_is_alone(fleet: Fleet) -> None:
     with ThreadPoolExecutor(len(cases)) as pool:
         answers = pool.map(lambda case: fleet.ask(case[0], case[1], share=case[2]), cases)
         for (ids, adapter, _, start), answer in zip(cases, answers, strict=True):
-            assert fleet.error(ids, adapter, answer, start) < EXACT
+            assert fleet.is_exact(ids, adapter, answer, start)
 
 
 def test_adapters_come_and_go_while_the_engine_runs(
@@ -224,7 +255,7 @@ def test_adapters_come_and_go_while_the_engine_runs(
     assert "never been loaded: small" in refusal(fleet, ids)
     fleet.ask(ids, "coder")
     lora_adapters.load(url, f"small={path}")
-    assert fleet.error(ids, "small", fleet.ask(ids, "small", share=False)) < EXACT
+    assert fleet.is_exact(ids, "small", fleet.ask(ids, "small", share=False))
     fleet.ask([*ids, 5], "small")
     lora_adapters.list_adapters(url)
     assert "SmolLM2-135M-Instruct:small" in capsys.readouterr().out
@@ -234,7 +265,7 @@ def test_adapters_come_and_go_while_the_engine_runs(
     assert "SmolLM2-135M-Instruct:small" not in capsys.readouterr().out
     lora_adapters.load(url, f"small={path}")
     fresh = ids[::-1]
-    assert fleet.error(fresh, "small", fleet.ask(fresh, "small")) < EXACT
+    assert fleet.is_exact(fresh, "small", fleet.ask(fresh, "small"))
     unsuited = random_adapter(
         fleet.folders["small"].with_name("keys"),
         model_folder,

@@ -27,9 +27,10 @@ def _alone() -> Iterator[None]:
 
 
 class LoraReference:
-    """A model folder, computed in float64."""
+    """A model folder, computed in float64, or in float32 to see how far off that is."""
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, dtype: torch.dtype = torch.float64) -> None:
+        self._dtype = dtype
         config = json.loads((model / "config.json").read_text())
         self._layers: int = config["num_hidden_layers"]
         self._heads: int = config["num_attention_heads"]
@@ -39,7 +40,7 @@ class LoraReference:
         size = config["hidden_size"] // self._heads
         self._frequencies = theta ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
         self._weights = {
-            name: tensor.double()
+            name: tensor.to(dtype)
             for path in sorted(model.glob("*.safetensors"))
             for name, tensor in load_file(path).items()
         }
@@ -53,7 +54,7 @@ class LoraReference:
             adapter: folder of the adapter that acts from position `start` on.
         """
         with torch.inference_mode(), _alone():
-            return self._log_probabilities(tokens, new, _Lora(adapter, start))
+            return self._log_probabilities(tokens, new, _Lora(adapter, start, self._dtype))
 
     def _log_probabilities(self, tokens: Sequence[int], new: int, lora: _Lora) -> Tensor:
         embedding = self._weights["model.embed_tokens.weight"]
@@ -90,14 +91,14 @@ class LoraReference:
     def _rotated(self, x: Tensor) -> Tensor:
         angles = torch.arange(x.shape[1], dtype=torch.float64)[:, None] * self._frequencies
         first, second = x.chunk(2, -1)
-        cos, sin = angles.cos(), angles.sin()
+        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
         return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
 
 class _Lora:
     """An adapter that acts from a position on, or none."""
 
-    def __init__(self, folder: Path | None, start: int) -> None:
+    def __init__(self, folder: Path | None, start: int, dtype: torch.dtype) -> None:
         self._start = start
         self._matrices: dict[str, tuple[Tensor, Tensor]] = {}
         if folder is None:
@@ -106,7 +107,7 @@ class _Lora:
         tensors = load_file(folder / "adapter_model.safetensors")
         scaling = config["lora_alpha"] / config["r"]
         for name in {name.rpartition(".lora_")[0] for name in tensors}:
-            down, up = (tensors[f"{name}.lora_{each}.weight"].double() for each in "AB")
+            down, up = (tensors[f"{name}.lora_{each}.weight"].to(dtype) for each in "AB")
             self._matrices[name.removeprefix("base_model.model.")] = (down, up * scaling)
 
     def added(self, name: str, x: Tensor) -> Tensor:
