@@ -24,3 +24,8 @@ class LoraSharing(StrEnum):
     ALORA = "alora"
     BASE = "base"
     BASE_LR = "base-lr"
+
+    @property
+    def splits_values(self) -> bool:
+        """Whether the low-rank part of values is kept apart from their base part."""
+        return self in (LoraSharing.BASE, LoraSharing.BASE_LR)

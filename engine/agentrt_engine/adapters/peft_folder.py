@@ -11,9 +11,7 @@ from safetensors.torch import save_file
 
 from agentrt_engine.adapters.low_rank import SCALE, TARGETS, LowRank
 from agentrt_engine.adapters.training import RECORD, Trained
-
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
+from agentrt_engine.sglang.lora.adapter import CONFIG, WEIGHTS
 
 
 def write_adapter(

@@ -63,33 +63,11 @@ class _SharingAttention:
             table = self.req_to_token_pool.req_to_token
             self._segments = _segments(forward_batch, table)
 
-    def forward_extend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        layer: Any,
-        forward_batch: Any,
-        save_kv_cache: bool = True,
-        **options: Any,
-    ) -> Tensor:
-        return self._forward(
-            "forward_extend", q, k, v, layer, forward_batch, save_kv_cache, options
-        )
+    def forward_extend(self, *batch: Any, **options: Any) -> Tensor:
+        return self._forward("forward_extend", *batch, **options)
 
-    def forward_decode(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        layer: Any,
-        forward_batch: Any,
-        save_kv_cache: bool = True,
-        **options: Any,
-    ) -> Tensor:
-        return self._forward(
-            "forward_decode", q, k, v, layer, forward_batch, save_kv_cache, options
-        )
+    def forward_decode(self, *batch: Any, **options: Any) -> Tensor:
+        return self._forward("forward_decode", *batch, **options)
 
     def _forward(
         self,
@@ -99,8 +77,8 @@ class _SharingAttention:
         v: Tensor,
         layer: Any,
         forward_batch: Any,
-        save_kv_cache: bool,
-        options: dict[str, Any],
+        save_kv_cache: bool = True,
+        **options: Any,
     ) -> Tensor:
         segments = self._segments
         if segments is None:

@@ -191,7 +191,7 @@ class EngineOptions:
             arguments += ["--lora-target-modules", "all"]
         if self.device is Device.CPU:
             return [*arguments, "--lora-backend", "torch_native"]
-        if self.lora_sharing in (LoraSharing.BASE, LoraSharing.BASE_LR):
+        if self.lora_sharing.splits_values:
             # What is shared differs from batch to batch; a CUDA graph is always the same.
             return [
                 *arguments,

@@ -65,7 +65,7 @@ class Adapters:
     @property
     def _pool_rank(self) -> int:
         """Values of a row of the low-rank pool; 0 where there is none."""
-        pooled = self.number > 0 and self.sharing in (LoraSharing.BASE, LoraSharing.BASE_LR)
+        pooled = self.number > 0 and self.sharing.splits_values
         return self.rank if pooled else 0
 
     @property

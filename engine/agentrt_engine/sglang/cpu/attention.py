@@ -21,25 +21,29 @@ from agentrt_engine.kernels.paged_attention_cpu import PagedSequence, paged_atte
 
 
 class CpuAttention(TorchNativeAttnBackend):
-    """`torch_native` with its two loops over sequences replaced."""
+    """`torch_native` with its two loops over sequences replaced.
+
+    Attributes:
+        decoding: the batch of a decoding step in C, None in any other.
+    """
 
     def __init__(self, model_runner: Any) -> None:
         super().__init__(model_runner)
         config = model_runner.model_config
         self._group: int = config.num_attention_heads // config.get_total_num_kv_heads()
         self._sequences: list[PagedSequence] = []
-        self._decoding: NativeBatch | None = None
+        self.decoding: NativeBatch | None = None
 
     def init_forward_metadata(self, forward_batch: Any) -> None:
         """Look up the pool rows of every sequence, once for all layers."""
         super().init_forward_metadata(forward_batch)
         slots, lengths = forward_batch.req_pool_indices, forward_batch.seq_lens
         table = self.req_to_token_pool.req_to_token
-        self._decoding = None
+        self.decoding = None
         if forward_batch.forward_mode.is_extend():
             self._sequences = self._read(table, slots, lengths, forward_batch.extend_seq_lens)
         elif library() is not None:
-            self._decoding = NativeBatch.of_table(table, slots, lengths)
+            self.decoding = NativeBatch.of_table(table, slots, lengths)
         else:
             self._sequences = self._read(table, slots, lengths, torch.ones_like(lengths))
 
@@ -81,13 +85,13 @@ class CpuAttention(TorchNativeAttnBackend):
             return super()._run_sdpa_forward_decode(
                 query, output, k_cache, v_cache, *rest, **options
             )
-        if self._decoding is not None:
+        if self.decoding is not None:
             scale = options["scaling"]
-            if paged_decode(query, k_cache, v_cache, self._decoding, scale, output):
+            if paged_decode(query, k_cache, v_cache, self.decoding, scale, output):
                 return output
             table, slots, lengths = rest[:3]
             self._sequences = self._read(table, slots, lengths, torch.ones_like(lengths))
-            self._decoding = None
+            self.decoding = None
         return self._run(query, output, k_cache, v_cache, options["scaling"])
 
     def _run(

@@ -25,7 +25,6 @@ from sglang.srt.models.llama import LlamaAttention, LlamaDecoderLayer, LlamaMLP,
 from sglang.srt.runtime_context import get_parallel
 from torch import Tensor
 
-from agentrt_engine.kernels.native.attention import NativeBatch
 from agentrt_engine.kernels.native.library import Library, library
 from agentrt_engine.kernels.native.linear import MOST_ROWS
 from agentrt_engine.kernels.native.llama import Layer, LlamaDecoder
@@ -101,14 +100,9 @@ class _Steps:
         self, native: Library, input_ids: Tensor, positions: Tensor, forward_batch: Any
     ) -> Tensor:
         """The last hidden states, [B, hidden]."""
-        batch = NativeBatch.of_table(
-            self.backend.req_to_token_pool.req_to_token,
-            forward_batch.req_pool_indices,
-            forward_batch.seq_lens,
-        )
         return self._current().step(
             native,
-            batch,
+            self.backend.decoding,
             positions.to(torch.int64).contiguous(),
             forward_batch.out_cache_loc.to(torch.int64).contiguous(),
             self._model.embed_tokens(input_ids),

@@ -14,7 +14,8 @@ import msgspec
 from agentrt_engine.errors import SettingError
 from agentrt_engine.lora_sharing import LoraSharing
 
-CONFIG = "adapter_config.json"
+#: Files of an adapter's folder.
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 #: K has no low-rank part of its own: it would have to be added before rotation.
 _ALTERS_KEYS = "k_proj"
@@ -83,7 +84,7 @@ class Adapter:
         Raises:
             ValueError: it cannot; the message says why.
         """
-        if sharing not in (LoraSharing.BASE, LoraSharing.BASE_LR) or self.invocation:
+        if not sharing.splits_values or self.invocation:
             return
         if self.modules & {_ALTERS_KEYS, "qkv_proj", "all-linear"}:
             raise ValueError(
@@ -141,8 +142,6 @@ def _read(name: str, folder: Path, sharing: LoraSharing) -> Adapter:
         adapter.require_suits(sharing)
     except (OSError, ValueError, TypeError) as error:
         raise SettingError(f"adapter {name!r} in {folder}: {error}") from error
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise SettingError(
-            f"adapter {name!r} in {folder}: expected a file adapter_model.safetensors"
-        )
+    if not (folder / WEIGHTS).is_file():
+        raise SettingError(f"adapter {name!r} in {folder}: expected a file {WEIGHTS}")
     return adapter

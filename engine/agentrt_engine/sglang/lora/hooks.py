@@ -55,7 +55,7 @@ class LoraHooks:
 
     def provide_values(self, model_runner: Any) -> None:
         """Make the pool for low-rank values, beside a KV pool that was just made."""
-        if self._sharing not in (LoraSharing.BASE, LoraSharing.BASE_LR):
+        if not self._sharing.splits_values:
             return
         manager = model_runner.lora_manager
         pool = model_runner.token_to_kv_pool

@@ -106,7 +106,7 @@ def placed(
         start = NEVER if found is None else found
         before = private if sharing is LoraSharing.OFF else callers
         return Placed(AdapterUse(adapter_id, start=start), Namespace(before, number, start))
-    if sharing in (LoraSharing.BASE, LoraSharing.BASE_LR):
+    if sharing.splits_values:
         together = f"{callers or ''}{_OURS}{sharing}"
         return Placed(AdapterUse(adapter_id, shared=True), together)
     return Placed(AdapterUse(adapter_id), private)
