@@ -4,8 +4,10 @@
 
 Engines of stock SGLang, `lru` and `guard` stand side by side and are measured in turn under the
 same load: 16 requests run, as many as may, 200 wait, and 1,000 programs pause whose KV `guard`
-holds; it has to take some of it when a request ends and the next one starts. Every round has new
-processes, since one may be 10 % faster than another by chance.
+holds. Half of them are expected back within a minute, the others in hours. Each request is the
+first of a program that pauses after it, so that the memory is full of idle KV all the time: when a
+request ends its KV joins it, and some has to yield. Every round has new processes, since one may
+be 10 % faster than another by chance.
 Measured is the time between two runs of the model in the scheduler process (`step_probe`), by the
 wall clock and by the CPU clock of its thread, which other processes do not disturb. The model is
 cut to its first layer, so that a decode step takes about as long as one on a GPU
@@ -40,7 +42,7 @@ from rich.table import Table
 from step_probe import FIELDS, SAMPLES_VARIABLE
 
 from agentrt_engine.wire.hints import HINTS_PATH
-from agentrt_engine.wire.identity import FINAL, PROGRAM_ID
+from agentrt_engine.wire.identity import PROGRAM_ID
 from agentrt_engine.wire.programs import PROGRAMS_PATH, EngineSnapshot
 
 STOCK = "stock"
@@ -51,7 +53,8 @@ PROBE = str(Path(__file__).with_name("step_probe.py"))
 
 RUNNING, WAITING, IDLE = 16, 200, 1_000
 MAX_RUNNING = 16
-IDLE_TOKENS = 30
+#: Contexts as long as the prompts, a hundredth of what agents have.
+IDLE_TOKENS = 400
 PROMPT_TOKENS, OUTPUT_TOKENS = 400, 300
 #: Memory for the running ones, and what stays free besides.
 RUNNING_TOKENS = RUNNING * (PROMPT_TOKENS + OUTPUT_TOKENS // 2)
@@ -60,8 +63,10 @@ SPARE_TOKENS = 3_000
 SETTLE_S = 12.0
 HINTS = 300
 
-#: The idle programs are expected back soon, so that it is worth holding their KV.
-PAUSE_S = {"0.5": 20.0, "0.95": 60.0}
+#: How long idle programs are expected to pause: every other one so short that its KV is worth
+#: holding.
+SOON_S = {"0.5": 20.0, "0.95": 60.0}
+LATE_S = {"0.5": 3600.0, "0.95": 7200.0}
 
 
 @dataclass(slots=True)
@@ -87,6 +92,7 @@ def main(
     rounds: int = 3,
     seconds: float = 30.0,
     layers: int = 1,
+    idle_tokens: int = IDLE_TOKENS,
     seed: int = 1,
     servers: Sequence[str] = SERVERS,
     json: Path | None = None,
@@ -97,6 +103,7 @@ def main(
         rounds: how often each server is started and measured.
         seconds: of one measurement.
         layers: of the model.
+        idle_tokens: of the context of each paused program.
         seed: of prompts and order.
         servers: "stock" and policies.
         json: file for the figures.
@@ -109,10 +116,13 @@ def main(
             engines = {}
             for name in servers:
                 say(f"round {index + 1}: start {name}")
-                engines[name] = running.enter_context(measured_engine(name, folder / name, layers))
+                engines[name] = running.enter_context(
+                    measured_engine(name, folder / name, layers, idle_tokens)
+                )
             for name in rng.sample(list(engines), len(engines)):
                 say(f"round {index + 1}: {name}")
-                anyio.run(measure, engines[name], folder / name, seconds, rng, found[name])
+                path = folder / name
+                anyio.run(measure, engines[name], path, seconds, idle_tokens, rng, found[name])
     if "guard" in servers:
         say("guard without --sleep-on-idle")
         with engine("guard", kv_tokens=4_096, without=["--sleep-on-idle"]) as awake:
@@ -122,6 +132,7 @@ def main(
         "machine": machine(),
         "seed": seed,
         "layers": layers,
+        "idle_tokens": idle_tokens,
         "rounds": rounds,
         "seconds": seconds,
         "servers": {name: figures(samples) for name, samples in found.items()},
@@ -132,9 +143,11 @@ def main(
 
 
 @contextmanager
-def measured_engine(name: str, samples: Path, layers: int) -> Iterator[BenchEngine]:
+def measured_engine(
+    name: str, samples: Path, layers: int, idle_tokens: int
+) -> Iterator[BenchEngine]:
     """An engine that writes its samples to a file."""
-    idle = IDLE * (IDLE_TOKENS + 1)
+    idle = IDLE * (idle_tokens + 1)
     with engine(
         None if name == STOCK else POLICIES.get(name, name),
         kv_tokens=RUNNING_TOKENS + SPARE_TOKENS + (0 if name in (STOCK, "lru") else idle),
@@ -147,13 +160,18 @@ def measured_engine(name: str, samples: Path, layers: int) -> Iterator[BenchEngi
 
 
 async def measure(
-    server: BenchEngine, path: Path, seconds: float, rng: random.Random, found: Samples
+    server: BenchEngine,
+    path: Path,
+    seconds: float,
+    idle_tokens: int,
+    rng: random.Random,
+    found: Samples,
 ) -> None:
     """One round on one server, from idle to idle."""
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(base_url=server.url, timeout=None, limits=limits) as client:
         ours = (await client.get(PROGRAMS_PATH)).status_code == httpx2.codes.OK
-        await pause_programs(client, rng, ours)
+        await pause_programs(client, idle_tokens, ours)
         if ours and "idle" not in found.hints:
             found.hints["idle"] = await anyio.to_thread.run_sync(hint_times, server.url)
         async with anyio.create_task_group() as group:
@@ -171,13 +189,13 @@ async def measure(
     await anyio.sleep(3.0)  # the engine notices that its clients are gone
 
 
-async def pause_programs(client: httpx2.AsyncClient, rng: random.Random, ours: bool) -> None:
+async def pause_programs(client: httpx2.AsyncClient, tokens: int, ours: bool) -> None:
     """1,000 programs with one short turn each, which now wait for a tool."""
     left = iter(range(IDLE))
 
     async def start_some() -> None:
         for at in left:
-            prompt = random_tokens(random.Random(f"idle/{at}"), IDLE_TOKENS)
+            prompt = random_tokens(random.Random(f"idle/{at}"), tokens)
             await generate(client, prompt, 1, {PROGRAM_ID: f"idle-{at}"})
 
     async with anyio.create_task_group() as group:
@@ -186,17 +204,21 @@ async def pause_programs(client: httpx2.AsyncClient, rng: random.Random, ours: b
     if not ours:
         return
     for first in range(0, IDLE, 250):
-        hints = [
-            {"program_id": f"idle-{at}", "kind": "tool_started", "tool": "t", "expected_s": PAUSE_S}
-            for at in range(first, first + 250)
-        ]
+        hints = [tool_started(at) for at in range(first, first + 250)]
         (await client.post(HINTS_PATH, json=hints)).raise_for_status()
 
 
+def tool_started(at: int) -> dict[str, Any]:
+    """The hint that an idle program waits for a tool."""
+    expected = LATE_S if at % 2 else SOON_S
+    hint = {"program_id": f"idle-{at}", "kind": "tool_started", "tool": "t"}
+    return {**hint, "expected_s": expected}
+
+
 async def keep_asking(client: httpx2.AsyncClient, rng: random.Random) -> None:
-    """One short program after the other."""
+    """The first turn of one program after the other."""
     while True:
-        program = {PROGRAM_ID: f"busy-{rng.getrandbits(64):x}", FINAL: "true"}
+        program = {PROGRAM_ID: f"busy-{rng.getrandbits(64):x}"}
         output = rng.randrange(OUTPUT_TOKENS // 2, OUTPUT_TOKENS)
         await generate(client, random_tokens(rng, PROMPT_TOKENS), output, program)
 
@@ -212,7 +234,7 @@ async def generate(
 
 def generate_once(url: str) -> None:
     """One turn of the program that hints are about."""
-    body = {"input_ids": [5_000] * IDLE_TOKENS, "sampling_params": {"max_new_tokens": 1}}
+    body = {"input_ids": [5_000] * PROMPT_TOKENS, "sampling_params": {"max_new_tokens": 1}}
     headers = {PROGRAM_ID: "idle-0"}
     httpx2.post(f"{url}/generate", json=body, headers=headers, timeout=60).raise_for_status()
 
@@ -228,9 +250,7 @@ def hint_times(url: str, count: int = HINTS) -> list[float]:
     """Seconds until each of some hints was answered, sent now and then over one connection."""
     address = httpx2.URL(url)
     connection = http.client.HTTPConnection(address.host, address.port, timeout=60)
-    body = msgspec.json.encode(
-        {"program_id": "idle-0", "kind": "tool_started", "tool": "t", "expected_s": PAUSE_S}
-    )
+    body = msgspec.json.encode(tool_started(0))
     times = []
     for _ in range(count):
         time.sleep(0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 from hypothesis import assume, given
@@ -49,16 +50,42 @@ def test_a_pause_that_outlasts_what_was_said_returns_ever_more_slowly() -> None:
     assert rates[-1] < 0.01 * expected.return_rate(0.0)
 
 
-@given(given_s=quantiles, seconds=elapsed, share=st.sampled_from([1.0, 0.1]), at=st.floats(0, 1))
+@given(
+    given_s=quantiles,
+    seconds=elapsed,
+    share=st.sampled_from([1.0, 0.1]),
+    floor=st.sampled_from([0.0, 0.01, 1.0, math.inf]),
+    ceiling=st.sampled_from([0.0, 0.01, 1.0, math.inf]),
+    at=st.floats(0, 1),
+)
 def test_the_rate_stays_within_its_bounds_until_they_end(
-    given_s: dict[float, float], seconds: float, share: float, at: float
+    given_s: dict[float, float],
+    seconds: float,
+    share: float,
+    floor: float,
+    ceiling: float,
+    at: float,
 ) -> None:
     expected = Expectation.of(given_s)
-    least, most, end = expected.rate_bounds(seconds, share)
+    least, most, end = expected.rate_bounds(seconds, share, floor, ceiling)
     assert end > seconds
-    later = seconds + at * (min(end, 2 * seconds + 1) - seconds)
+    later = seconds + at * (min(end, 20 * seconds + 1) - seconds)
     assume(later < end)
     assert least <= expected.return_rate(later) <= most
+
+
+@given(given_s=quantiles, floor=st.floats(1e-6, 200.0), at=st.floats(0, 1))
+def test_the_rate_stays_at_the_floor_until_it_falls_below(
+    given_s: dict[float, float], floor: float, at: float
+) -> None:
+    expected = Expectation.of(given_s)
+    until = expected.returns_at(floor)
+    if until < math.inf:
+        assert expected.return_rate(until) < floor
+    if until > 0:
+        before = at * min(until, 1e5)
+        assume(before < until)
+        assert expected.return_rate(before) >= floor * (1 - 1e-9)
 
 
 def test_equal_quantiles_are_one_expectation() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -305,6 +306,31 @@ def test_a_parents_kv_is_worth_what_the_last_of_its_children_that_still_runs_say
         assert yielded(free_guard(price), turn(head), 100, [idle(parent)], engine) == gives
 
 
+def test_between_rounds_an_engine_in_a_hurry_finds_out_what_rounds_have_no_time_for() -> None:
+    hurry, patient = free_guard(1.0e-5), free_guard(1.0e-5)
+    paused = [program(number, paused_s=NOW - 2.0 * number) for number in range(1, 40)]
+    engine = busy(*paused)
+    for guard in (hurry, patient):
+        for each in engine.programs.values():
+            guard.program_started(NOW, each)
+        guard.open_gate(NOW, engine)
+    found = set(hurry.willing())
+    assert found
+    assert found == set(patient.willing())
+
+    dearer = replace(COSTS, prefill_s=100 * COSTS.prefill_s)
+    hurried = replace(engine, looks=3.0, costs=dearer)
+    for guard, view in ((hurry, hurried), (patient, replace(engine, costs=dearer))):
+        guard.attach(dearer)
+        guard.open_gate(NOW, view)
+    now_found = set(patient.willing())
+    assert now_found < found
+    assert set(hurry.willing()) == found, "a round looked at paused programs"
+    for _ in range(len(paused) // 3 + 1):
+        hurry.prepare(NOW, hurried)
+    assert set(hurry.willing()) == now_found
+
+
 @pytest.mark.parametrize("price", [1e-5, 1e-4, 1e-3, 1e-2])
 def test_a_lease_ends_when_the_kv_is_not_worth_its_price_and_never_beyond_break_even(
     price: float,
@@ -322,9 +348,10 @@ def test_a_lease_ends_when_the_kv_is_not_worth_its_price_and_never_beyond_break_
     durations = guard.durations
     left = lease.until_s - NOW
     if left < cost / price - 1e-9:
-        assert cost * durations.return_rate("bash", left) < price
+        assert cost * durations.return_rate("bash", left + 1e-6) < price
     if left:
-        assert cost * durations.return_rate("bash", 0.0) >= price
+        assert cost * durations.return_rate("bash", left / 2) >= price
+        assert cost * durations.return_rate("bash", left - 1e-6) >= price
 
 
 def test_without_a_price_a_lease_has_no_end() -> None:

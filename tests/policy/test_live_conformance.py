@@ -137,6 +137,8 @@ class LiveEngine:
     def round(self) -> None:
         """Admissions, as the simulator does them."""
         policy = self.policy
+        if self.rng.random() < 0.5:
+            policy.prepare(self.now, self)
         policy.stepped(self.now, self.rng.choice([0.0, 0.02, 30.0]), 2.0, 500.0, 0.7)
         policy.open_gate(self.now, self)
         for turn in self.queue:

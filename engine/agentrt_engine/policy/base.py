@@ -40,6 +40,9 @@ class BasePolicy:
     def rank(self, now: float, turn: Turn) -> Rank:
         return (not turn.preempted, turn.queued_s, turn.program.arrival)
 
+    def prepare(self, now: float, engine: EngineView) -> None:
+        pass
+
     def open_gate(self, now: float, engine: EngineView) -> None:
         pass
 
@@ -51,6 +54,9 @@ class BasePolicy:
 
     def reserve(self, turn: Turn, engine: EngineView) -> int:
         return 0
+
+    def willing(self) -> Collection[Program]:
+        return ()
 
     def reclaim(
         self,

@@ -28,14 +28,13 @@ EARLY_S = 1e-6
 #: For how much of a bin an answer should hold: if none holds to its end, for a part.
 SHARES = (1.0, 0.1)
 
+#: For how long an answer should hold: while the price may rise or fall by this factor.
+MARGIN = 1.2
+
 #: Programs in one stride of the search for the gate.
 STRIDE = 64
 
 _PAUSED = Phase.PAUSED
-
-
-def _whole(looks: float) -> int | None:
-    return None if looks == math.inf else int(looks)
 
 
 class Rates(Protocol):
@@ -52,7 +51,7 @@ class Rates(Protocol):
         """How soon the KV of a program will be used again, 1/s."""
 
     def rate_bounds(
-        self, now: float, program: Program, share: float
+        self, now: float, program: Program, share: float, floor: float, ceiling: float
     ) -> tuple[float, float, float] | None:
         """Bounds of that for a paused program, and until what time they hold; None without."""
 
@@ -180,9 +179,8 @@ class Demand:
             self.worth.pop(program, None)
 
     def reset(self) -> None:
-        """Nothing that was found holds any more."""
-        for program, standing in self._standings.items():
-            self._doubt(program, standing)
+        """All of it is to be looked at again."""
+        self._doubted.update(self._standings)
 
     def settle(self, now: float, price: float) -> None:
         """Forget the answers that may not hold now, at this price."""
@@ -195,25 +193,35 @@ class Demand:
         durations = self._rates.durations
         if self._version == durations.version:
             return
-        due = False
-        for tool, group in self._groups.items():
-            if durations.stale(tool):
-                due = True
-            elif durations.builds(tool) == group.builds:
-                continue
-            for program, standing in group.members.items():
-                self._doubt(program, standing)
-        if not due:
-            self._version = durations.version
+        self._version = durations.version
+        for tool, group in list(self._groups.items()):
+            if durations.stale(tool) or durations.builds(tool) != group.builds:
+                del self._groups[tool]
+                for program, standing in group.members.items():
+                    standing.tool = None
+                    self._doubt(program, standing)
+
+    def look_again(self, now: float, engine: EngineView, price: float) -> None:
+        """Look at some of those that may not hold any more, as many as there is time for.
+
+        One that depends on a histogram that is due is left to `gate`.
+        """
+        self.settle(now, price)
+        for program, standing in list(islice(self._doubted.items(), int(engine.looks))):
+            if program.phase is not _PAUSED:
+                self._look_at_turn(standing)
+            elif self._asks_stale(program):
+                self._doubted[program] = self._doubted.pop(program)
+            else:
+                self._look(now, engine, price, standing)
 
     def gate(
         self, now: float, engine: EngineView, price: float, room: float, output_tokens: float
     ) -> float:
         """The key of the last active program, inf if all are.
 
-        Active are the first programs, as many as fit the room, at least one. An engine in a hurry
-        has no time to look at all that may not hold any more; what it leaves holds until the next
-        round.
+        Active are the first programs, as many as fit the room, at least one. In a real engine what
+        may not hold any more is left to `look_again`, and holds until then.
 
         Args:
             room: tokens.
@@ -221,9 +229,8 @@ class Demand:
         """
         self.settle(now, price)
         stale = []
-        looks = engine.looks
-        asked = [*self._changed.items(), *islice(self._doubted.items(), _whole(looks))]
-        for program, standing in asked:
+        asked = self._changed if engine.looks < math.inf else self._changed | self._doubted
+        for program, standing in list(asked.items()):
             if program.phase is not _PAUSED:
                 self._look_at_turn(standing)
             elif self._asks_stale(program):
@@ -281,9 +288,10 @@ class Demand:
         self._forget(standing)
         self._changed.pop(program, None)
         rates = self._rates
-        factor = rates.factor(program, engine)
+        factor, last = rates.factor(program, engine), rates.last_token(program, engine)
+        floor, ceiling = MARGIN * price / factor, price / (MARGIN * last[1])
         for share in SHARES:
-            bounds = rates.rate_bounds(now, program, share)
+            bounds = rates.rate_bounds(now, program, share, floor, ceiling)
             if bounds is None:
                 break
             least, most, until_s = bounds
@@ -296,7 +304,7 @@ class Demand:
             if factor * most < price:
                 self._needs(standing, 0, 0)
                 self._holds(standing, self._falling, -factor * most, until_s)
-                self._ask_of_last_token(standing, rates.last_token(program, engine), bounds, price)
+                self._ask_of_last_token(standing, last, bounds, price)
                 return
         worth = factor * rates.rate(now, program, engine) >= price
         self._needs(standing, program.context_tokens if worth else 0, 0)

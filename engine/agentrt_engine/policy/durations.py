@@ -77,9 +77,16 @@ class ToolDurations:
         """
         return self._fresh(tool).return_rate(elapsed_s if elapsed_s > 0.0 else 0.0)
 
-    def rate_bounds(self, tool: str, elapsed_s: float, share: float) -> tuple[float, float, float]:
+    def returns_at(self, tool: str, floor: float) -> float:
+        """How long a pause in `tool` ends at this rate or more; see `Histogram.returns_at`."""
+        return self._fresh(tool).returns_at(floor)
+
+    def rate_bounds(
+        self, tool: str, elapsed_s: float, share: float, floor: float, ceiling: float
+    ) -> tuple[float, float, float]:
         """Bounds of the return rate for a while; see `Histogram.rate_bounds`."""
-        return self._fresh(tool).rate_bounds(elapsed_s if elapsed_s > 0.0 else 0.0, share)
+        elapsed_s = elapsed_s if elapsed_s > 0.0 else 0.0
+        return self._fresh(tool).rate_bounds(elapsed_s, share, floor, ceiling)
 
     def stale(self, tool: str) -> bool:
         """Whether the next query about `tool` rebuilds its tables."""

@@ -88,9 +88,15 @@ class Expectation:
         """Rate at which a pause that has lasted so long ends, 1/s; see `ToolDurations`."""
         return self._shape.return_rate(max(elapsed_s, 0.0))
 
-    def rate_bounds(self, elapsed_s: float, share: float) -> tuple[float, float, float]:
+    def returns_at(self, floor: float) -> float:
+        """As `Histogram.returns_at`."""
+        return self._shape.returns_at(floor)
+
+    def rate_bounds(
+        self, elapsed_s: float, share: float, floor: float, ceiling: float
+    ) -> tuple[float, float, float]:
         """As `Histogram.rate_bounds`."""
-        return self._shape.rate_bounds(max(elapsed_s, 0.0), share)
+        return self._shape.rate_bounds(max(elapsed_s, 0.0), share, floor, ceiling)
 
     def best_ttl(self, gain_s: float) -> float:
         """The τ that maximises P(τ)·gain_s − τ, of 0 and the quantiles; the shortest of equals."""

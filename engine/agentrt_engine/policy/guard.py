@@ -94,6 +94,7 @@ class Guard(BasePolicy):
         self.durations = ToolDurations()
         self._demand = Demand(self)
         self._gate_key: float = math.inf
+        self._prefill_costs = (0.0, 0.0)
         self._output = OutputLength()
         self._running = 0.0
         self._kv = 0.0
@@ -103,7 +104,10 @@ class Guard(BasePolicy):
         self._admission_gap_s = 1.0
 
     def attach(self, costs: Costs) -> None:
-        self._demand.reset()
+        prefill = (costs.prefill_s, costs.position_s)
+        if prefill != self._prefill_costs:  # no other matters to what was found about programs
+            self._prefill_costs = prefill
+            self._demand.reset()
 
     def key(self, program: Program) -> float:
         """Priority; the smallest goes first and is evicted last. A child has its root's."""
@@ -118,6 +122,10 @@ class Guard(BasePolicy):
         return (self.key(turn.program), turn.program.arrival)
 
     # Admission.
+
+    def prepare(self, now: float, engine: EngineView) -> None:
+        if self._gated and engine.running:
+            self._demand.look_again(now, engine, self.price(now))
 
     def open_gate(self, now: float, engine: EngineView) -> None:
         if not self._gated:
@@ -186,21 +194,12 @@ class Guard(BasePolicy):
         if price <= 0:
             return math.inf
         break_even = cost / price
-        expected, tool = program.expected, program.tool
-        if expected is None and (tool is None or program.children):
+        floor = price / cost if cost > 0 else math.inf
+        if program.expected is not None:
+            return min(program.expected.returns_at(floor), break_even)
+        if program.tool is None or program.children:
             return break_even
-        elapsed = 0.0
-        step = 0.05
-        while elapsed < break_even:
-            if expected is not None:
-                rate = expected.return_rate(elapsed)
-            else:
-                rate = self.durations.return_rate(tool or "", elapsed)
-            if cost * rate < price:
-                return elapsed
-            elapsed += step
-            step *= 1.5
-        return break_even
+        return min(self.durations.returns_at(program.tool, floor), break_even)
 
     def reserve(self, turn: Turn, engine: EngineView) -> int:
         if not engine.running:
@@ -209,6 +208,9 @@ class Guard(BasePolicy):
         if not engine.context(turn.program).tokens:
             share += self._newcomer
         return int(share * engine.capacity_tokens)
+
+    def willing(self) -> Collection[Program]:
+        return self._demand.worthless.keys()
 
     def reclaim(
         self,
@@ -228,6 +230,7 @@ class Guard(BasePolicy):
         juniors: list[tuple[float, int, Context]] = []
         later: list[tuple[int, Context]] = []
         total = 0
+        unsure: list[tuple[int, Context]] = []
         worth, worthless = self._sure(now, engine)
         for order, context in enumerate(idle):
             program = context.program
@@ -236,11 +239,15 @@ class Guard(BasePolicy):
                 later.append((order, context))
                 total += context.tokens
                 continue
-            if senior is not None:
-                if running or senior > key:
-                    juniors.append((-senior, order, context))
-                    total += context.tokens
-                continue
+            if senior is None:
+                unsure.append((order, context))
+            elif running or senior > key:
+                juniors.append((-senior, order, context))
+                total += context.tokens
+        enough = 0 if running else need + self.reserve(turn, engine)
+        if need <= 0 and total >= enough:
+            return []
+        for order, context in unsure:
             owner = self._strongest(context)
             if owner is None:
                 ended.append(context)
@@ -253,8 +260,10 @@ class Guard(BasePolicy):
             else:
                 continue
             total += context.tokens
-        if not running and total < need + self.reserve(turn, engine):
+        if total < enough:
             return None
+        if need <= 0:
+            return []
         # They yield in any case; when depends on what they are worth.
         for order, context in later:
             owner = self._strongest(context)
@@ -327,20 +336,21 @@ class Guard(BasePolicy):
         return self.durations.return_rate(program.tool or "", program.paused_for(now))
 
     def rate_bounds(
-        self, now: float, program: Program, share: float
+        self, now: float, program: Program, share: float, floor: float, ceiling: float
     ) -> tuple[float, float, float] | None:
         """Bounds of the rate of a paused program, and until when they hold; None without.
 
         Args:
-            share: for how much of its bin they have to hold, or to its end.
+            share, floor, ceiling: for how long they have to hold, see `Histogram.rate_bounds`.
         """
         elapsed = program.paused_for(now)
         if program.expected is not None:
-            least, most, end = program.expected.rate_bounds(elapsed, share)
+            least, most, end = program.expected.rate_bounds(elapsed, share, floor, ceiling)
         elif program.returns_s is not None or (program.children and live_children(program)):
             return None
         else:
-            least, most, end = self.durations.rate_bounds(program.tool or "", elapsed, share)
+            tool = program.tool or ""
+            least, most, end = self.durations.rate_bounds(tool, elapsed, share, floor, ceiling)
         return least, most, program.paused_s + end
 
     def tools_asked(self, program: Program) -> list[str]:

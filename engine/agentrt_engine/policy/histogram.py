@@ -33,6 +33,9 @@ MAX_RATE = 1.0 / FIRST_EDGE_S
 #: Relative error of a rate, with a margin.
 ROUNDING = 1e-9
 
+#: How far bounds may reach, bins: to more than four times the length of the pause so far.
+BINS_AHEAD = 8
+
 REBUILD_GROWTH = 0.02
 ALWAYS_FRESH_BELOW = 50
 
@@ -191,27 +194,53 @@ class Histogram:
                 rate = (here - survival[j]) / (ahead - rest[j])
         return rate if rate < MAX_RATE else MAX_RATE
 
-    def rate_bounds(self, elapsed_s: float, share: float) -> tuple[float, float, float]:
-        """The least and the largest return rate from now on, for a share of this bin.
+    def returns_at(self, floor: float) -> float:
+        """Up to what length, seconds, a pause ends at this rate (1/s) or more all the time.
 
-        Within a bin the rate rises. The bounds leave room for rounding.
+        Within a bin the rate rises, so it falls below the floor at an edge.
+        """
+        if floor > MAX_RATE:
+            return 0.0
+        edges = zip(EDGES_S, self.hull_slope, strict=True)
+        return next((edge for edge, rate in edges if rate < floor), inf)
+
+    def rate_bounds(
+        self, elapsed_s: float, share: float, floor: float, ceiling: float
+    ) -> tuple[float, float, float]:
+        """The least and the largest return rate from now on, for some time.
+
+        That is a share of this bin or, with a share of 1, this bin and those behind it as long as
+        the rate is at the floor or above all the time, or below the ceiling. Within a bin the rate
+        rises. The bounds leave room for rounding.
 
         Returns:
             rates in 1/s, and up to what length of the pause they hold, seconds.
         """
         k = bisect_right(EDGES_S, elapsed_s) - 1
         least = self.return_rate(elapsed_s)
-        if k == LAST:
-            return least, least, inf
-        end, over = EDGES_S[k + 1], self.survival[k + 1]
-        if share < 1.0:
-            end = elapsed_s + (end - elapsed_s) * share
+        if share < 1.0 and k < LAST:
+            end = elapsed_s + (EDGES_S[k + 1] - elapsed_s) * share
             most = self.return_rate(end)
         else:
-            most = max(
-                (self.survival[k] - over) / (end - EDGES_S[k]) / over, self.hull_slope[k + 1]
-            )
+            most = self._most_in_bin(k)
+            last = min(k + BINS_AHEAD, LAST)
+            while k < last:
+                lower = min(least, self.hull_slope[k + 1])
+                upper = max(most, self._most_in_bin(k + 1))
+                if lower < floor and upper >= ceiling:
+                    break
+                least, most = lower, upper
+                k += 1
+            end = EDGES_S[k + 1] if k < LAST else inf
         return least * (1.0 - ROUNDING), most * (1.0 + ROUNDING), end
+
+    def _most_in_bin(self, k: int) -> float:
+        """The largest return rate in a bin, at its end."""
+        if k == LAST:
+            return 1.0 / self.tail_mean_s
+        over = self.survival[k + 1]
+        hazard = (self.survival[k] - over) / (EDGES_S[k + 1] - EDGES_S[k]) / over
+        return max(hazard, self.hull_slope[k + 1])
 
     def mean_remaining(self, elapsed_s: float) -> float:
         """E[pause − elapsed | pause > elapsed], in seconds."""

@@ -92,7 +92,8 @@ class EngineView(Protocol):
 
     @property
     def looks(self) -> float:
-        """How many programs there is time to look at anew in a round; inf in virtual time."""
+        """How many programs there is time to look at anew between rounds; inf in virtual time,
+        where there is time in rounds instead."""
 
     @property
     def programs(self) -> Mapping[str, Program]:
@@ -174,6 +175,12 @@ class Policy(Protocol):
     def rank(self, now: float, turn: Turn) -> Rank:
         """The place of a waiting turn."""
 
+    def prepare(self, now: float, engine: EngineView) -> None:
+        """Between two rounds: a moment to find out anew what the next one will ask.
+
+        Nothing may depend on it but how old what was found is. Not in virtual time.
+        """
+
     def open_gate(self, now: float, engine: EngineView) -> None:
         """A round of admissions begins: next come `rank` if ranks change, and `admit`."""
 
@@ -185,6 +192,9 @@ class Policy(Protocol):
 
     def reserve(self, turn: Turn, engine: EngineView) -> int:
         """Tokens that must stay free when the turn starts; `reclaim` is asked when fewer would."""
+
+    def willing(self) -> Collection[Program]:
+        """Paused programs whose KV yields to anybody, as far as is known without a look."""
 
     def reclaim(
         self,

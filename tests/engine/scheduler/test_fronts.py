@@ -150,7 +150,6 @@ def test_what_is_freed_is_what_memory_says(
         kept = idle.hold(
             Program(str(number), number, 0.0), "", place.prefix, place.length, place.node
         )
-    idle.measure(kept)
     for what, tokens in steps:
         before = tree.free_tokens()
         if idle.get(kept.program) is None:

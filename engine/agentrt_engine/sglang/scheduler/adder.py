@@ -7,7 +7,7 @@ where the KV behind it ends. SGLang takes one request at a time from chunk to ch
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -189,7 +189,8 @@ def program_adder(base: Any) -> Any:
 
         def _has_room(self, programs: ProgramScheduler, turn: LiveTurn, req: Any) -> bool:
             """Whether the turn fits, if need be after others yielded."""
-            with self._lock_node(req.last_node):
+            matched = self._lock_node(req.last_node) if req.prefix_len else nullcontext()
+            with matched:
                 missing = self._missing(req) - _tokens(_segment(programs, turn))
                 if missing + programs.rounds.reserve(turn) <= 0:
                     return True

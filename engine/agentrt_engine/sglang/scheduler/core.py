@@ -15,6 +15,11 @@ from agentrt_engine.sglang.scheduler.tree import Tree
 from agentrt_engine.step_costs import StepCosts
 from agentrt_engine.wire.control import LEARNED_VERSION, Learned
 
+#: Steps between two looks at paused programs: the more at once, the less each costs. More of them
+#: while every step has a round, which is work enough.
+PREPARE_EVERY = 8
+PREPARE_AT_LAST = 64
+
 #: The policy is told what the engine did at least that often, seconds of work.
 TELL_S = 0.25
 
@@ -49,6 +54,7 @@ class ProgramScheduler:
         self.rounds = Rounds(self.state, self.room, self.meter)
         self.hints = Hints(self.state, self.lifecycle, leases, self.room)
         self.lifecycle.when_paused(self.hints.paused)
+        self._steps = 0
 
     def tick(self, now: float) -> None:
         """The time of rank 0, seconds, before anything else in a scheduler step."""
@@ -57,6 +63,10 @@ class ProgramScheduler:
             state.started_s = state.now = now
         self.meter.ticked(now)
         self.lifecycle.advance(now)
+        self._steps += 1
+        if self._steps >= (PREPARE_AT_LAST if state.changed else PREPARE_EVERY):
+            self._steps = 0
+            self.policy.prepare(state.now, state)
         if self.meter.untold_s > TELL_S:  # rounds do it too, but without a queue there are none
             self.meter.tell_policy()
 

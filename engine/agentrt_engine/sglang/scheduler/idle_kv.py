@@ -104,12 +104,16 @@ class IdleKv:
     def hold(self, program: Program, owner: str, prefix: Prefix, length: int, node: Any) -> Held:
         """Keep the KV of a program up to `node`, instead of what was kept for it before.
 
-        Its tokens are to be measured once nobody else uses them: see `measure`.
+        Nobody else uses it for the program any more: what is locked now is its own.
         """
-        lock = self._tree.lock_path(node)
         self.release(program)
-        held = Held(program, owner, prefix, length, node, lock, Context(program, {}))
+        before = self._tree.evictable_tokens()
+        lock = self._tree.lock_path(node)
+        own = before - self._tree.evictable_tokens()
+        context = Context(program, {}, tokens=own, start=length - own)
+        held = Held(program, owner, prefix, length, node, lock, context)
         self._held[program] = held
+        self._tokens[owner] += own
         insort(self._by_arrival, (program.arrival, held), key=_arrival)
         self._unmeasured.append(held)
         if len(self._unmeasured) > 2 * len(self._held) + 64:

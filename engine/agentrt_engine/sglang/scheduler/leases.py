@@ -35,7 +35,6 @@ class Leases:
         if not state.policy.retains or place.length <= 0:
             return
         held = state.idle.hold(live.program, live.owner, place.prefix, place.length, place.node)
-        state.idle.measure(held)
         held.context.used_s = state.now
         self._meter.holds(held)
 

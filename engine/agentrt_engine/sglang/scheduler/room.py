@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from itertools import islice
+from itertools import islice, takewhile
 
 from agentrt_engine.policy import Context, Program, Turn
 from agentrt_engine.sglang.scheduler.idle_kv import Held
@@ -19,9 +19,9 @@ ATTEMPTS = 4
 #: Contexts measured anew at a refusal while something runs; each takes 5 µs.
 MEASURED = 8
 
-#: With many idle contexts a policy is offered those held for longest, those of the programs that
-#: arrived last, and as many others, another time other ones: of each kind at least so many, and as
-#: many as hold what is needed.
+#: With many idle contexts a policy is offered those that it is willing to take, those held for
+#: longest, those of the programs that arrived last, and others, another time other ones: of each
+#: kind at least so many, and as many as hold what is needed if the first ones do not.
 OFFERED = 8
 
 #: All of them are offered at most so often while something runs, seconds per context. To ask about
@@ -105,8 +105,9 @@ class Room:
         excess = state.idle.tokens_of(owner) - int(state.lease_tokens)
         if excess <= 0:
             return
-        for held in list(state.idle.latest_arrivals()):
-            if excess <= 0 or held.program.arrival < newest.arrival:
+        arrivals = state.idle.latest_arrivals()
+        for held in list(takewhile(lambda held: held.program.arrival >= newest.arrival, arrivals)):
+            if excess <= 0:
                 return
             if held.owner == owner:
                 excess -= self._take(held, excess, Cause.BUDGET)
@@ -164,9 +165,13 @@ class Room:
         return True
 
     def _some_of_the_idle(self, tokens: int) -> Iterable[Held]:
-        """Those held for longest, those of the latest programs, and others in turn."""
+        """The willing, those held for longest, those of the latest programs, others in turn."""
         idle = self._state.idle
-        chosen = dict.fromkeys(_that_hold(tokens, idle))
+        willing = filter(None, map(idle.get, self._state.policy.willing()))
+        chosen = dict.fromkeys(_that_hold(tokens, willing))
+        if sum(held.context.tokens for held in chosen) >= tokens:
+            tokens = 0
+        chosen |= dict.fromkeys(_that_hold(tokens, idle))
         chosen |= dict.fromkeys(_that_hold(tokens, idle.latest_arrivals()))
         others = _that_hold(tokens, islice(idle, self._passed % len(idle), None))
         self._passed = self._passed % len(idle) + len(others)

@@ -12,8 +12,8 @@ from agentrt_engine.sglang.scheduler.programs import Live, LiveTurn, ProgramTabl
 from agentrt_engine.sglang.scheduler.tree import Tree
 from agentrt_engine.wire.programs import Totals
 
-#: Programs that a policy may look at anew in a round: a scheduler step has little time.
-LOOKS = 2.0
+#: Programs that a policy may look at anew at once: a scheduler step has little time.
+LOOKS = 16.0
 
 #: Priorities lie between its negative and it.
 MAX_PRIORITY = 10.0
