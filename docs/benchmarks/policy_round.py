@@ -163,6 +163,7 @@ class Busy:
         begun = time.thread_time()
         kv_tokens = RUNNING * CONTEXT_TOKENS * self.rng.uniform(0.9, 1.1)
         self.timed("stepped", lambda: policy.stepped(now, STEP_S, RUNNING, kv_tokens, 0.8))
+        self.timed("prepare", lambda: policy.prepare(now, engine))
         self.timed("open_gate", lambda: policy.open_gate(now, engine))
         self.timed("rank of 200", lambda: [policy.rank(now, turn) for turn in turns])
         self.timed("admit of 5", lambda: [policy.admit(now, t, engine) for t in turns[:ADMITTED]])
