@@ -3,10 +3,11 @@
     .venv/bin/python docs/benchmarks/policy_round.py --json policy_round.json
 
 A busy engine made of plain values: 16 turns run, 200 wait, 1,000 programs pause, in 12 tools whose
-durations are log-normal. Every round is 20 ms later. In it the engine reports its steps, opens the
-gate, asks for the rank of every waiting turn and for the admission of the first five, and one that
-does not fit asks for memory that the policy does not give. In one round of five a turn ended before
-it, and another one's pause. `roomy`: the memory could hold every context; `full`: a third of them.
+durations are log-normal. Every round is 20 ms later. In it the engine reports its steps, lets the
+policy prepare (a live one does so at every eighth step), opens the gate, asks for the rank of every
+waiting turn and for the admission of the first five, and one that does not fit asks for memory that
+the policy does not give. In one round of five a turn ended before it, and another one's pause.
+`roomy`: the memory could hold every context; `full`: a third of them.
 CPU time of one thread; here the policy has the caches of the core to itself, in an engine not.
 """
 

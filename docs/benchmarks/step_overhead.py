@@ -210,9 +210,12 @@ async def pause_programs(client: httpx2.AsyncClient, tokens: int, ours: bool) ->
 
 def tool_started(at: int) -> dict[str, Any]:
     """The hint that an idle program waits for a tool."""
-    expected = LATE_S if at % 2 else SOON_S
-    hint = {"program_id": f"idle-{at}", "kind": "tool_started", "tool": "t"}
-    return {**hint, "expected_s": expected}
+    return {
+        "program_id": f"idle-{at}",
+        "kind": "tool_started",
+        "tool": "t",
+        "expected_s": LATE_S if at % 2 else SOON_S,
+    }
 
 
 async def keep_asking(client: httpx2.AsyncClient, rng: random.Random) -> None:

@@ -331,6 +331,20 @@ def test_between_rounds_an_engine_in_a_hurry_finds_out_what_rounds_have_no_time_
     assert set(hurry.willing()) == now_found
 
 
+def test_where_prefill_costs_nothing_no_kv_is_worth_holding() -> None:
+    guard = free_guard(1.0e-5)
+    paused = program(1, paused_s=NOW)
+    engine = replace(busy(paused), costs=replace(COSTS, prefill_s=0.0, position_s=0.0))
+    for each in engine.programs.values():
+        guard.program_started(NOW, each)
+    guard.attach(engine.costs)
+    guard.open_gate(NOW, engine)
+    assert set(guard.willing()) == {paused}
+    lease = guard.lease(NOW, paused, engine)
+    assert lease is not None
+    assert lease.until_s == NOW
+
+
 @pytest.mark.parametrize("price", [1e-5, 1e-4, 1e-3, 1e-2])
 def test_a_lease_ends_when_the_kv_is_not_worth_its_price_and_never_beyond_break_even(
     price: float,
@@ -350,6 +364,7 @@ def test_a_lease_ends_when_the_kv_is_not_worth_its_price_and_never_beyond_break_
     if left < cost / price - 1e-9:
         assert cost * durations.return_rate("bash", left + 1e-6) < price
     if left:
+        assert cost * durations.return_rate("bash", 0.0) >= price
         assert cost * durations.return_rate("bash", left / 2) >= price
         assert cost * durations.return_rate("bash", left - 1e-6) >= price
 

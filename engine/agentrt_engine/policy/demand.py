@@ -37,6 +37,14 @@ STRIDE = 64
 _PAUSED = Phase.PAUSED
 
 
+def rate_worth(price: float, cost: float) -> float:
+    """The return rate from which on keeping KV that costs so much is worth the price, 1/s.
+
+    A cost model may find that prefill costs nothing.
+    """
+    return price / cost if cost > 0 else math.inf
+
+
 class Rates(Protocol):
     """What a demand rests on."""
 
@@ -289,7 +297,7 @@ class Demand:
         self._changed.pop(program, None)
         rates = self._rates
         factor, last = rates.factor(program, engine), rates.last_token(program, engine)
-        floor, ceiling = MARGIN * price / factor, price / (MARGIN * last[1])
+        floor, ceiling = rate_worth(MARGIN * price, factor), rate_worth(price / MARGIN, last[1])
         for share in SHARES:
             bounds = rates.rate_bounds(now, program, share, floor, ceiling)
             if bounds is None:

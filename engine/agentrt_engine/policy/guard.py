@@ -29,7 +29,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from agentrt_engine.policy.base import BasePolicy, take
-from agentrt_engine.policy.demand import Demand
+from agentrt_engine.policy.demand import Demand, rate_worth
 from agentrt_engine.policy.durations import ToolDurations
 from agentrt_engine.policy.learned import VERSION, check_version, field, positive
 from agentrt_engine.policy.output_length import OutputLength
@@ -194,7 +194,7 @@ class Guard(BasePolicy):
         if price <= 0:
             return math.inf
         break_even = cost / price
-        floor = price / cost if cost > 0 else math.inf
+        floor = rate_worth(price, cost)
         if program.expected is not None:
             return min(program.expected.returns_at(floor), break_even)
         if program.tool is None or program.children:
@@ -229,8 +229,8 @@ class Guard(BasePolicy):
         cheap: list[tuple[float, int, Context]] = []
         juniors: list[tuple[float, int, Context]] = []
         later: list[tuple[int, Context]] = []
-        total = 0
         unsure: list[tuple[int, Context]] = []
+        total = 0
         worth, worthless = self._sure(now, engine)
         for order, context in enumerate(idle):
             program = context.program

@@ -189,6 +189,7 @@ def program_adder(base: Any) -> Any:
 
         def _has_room(self, programs: ProgramScheduler, turn: LiveTurn, req: Any) -> bool:
             """Whether the turn fits, if need be after others yielded."""
+            # What it matched must stay while others yield; a turn may have matched nothing.
             matched = self._lock_node(req.last_node) if req.prefix_len else nullcontext()
             with matched:
                 missing = self._missing(req) - _tokens(_segment(programs, turn))

@@ -104,16 +104,13 @@ class IdleKv:
     def hold(self, program: Program, owner: str, prefix: Prefix, length: int, node: Any) -> Held:
         """Keep the KV of a program up to `node`, instead of what was kept for it before.
 
-        Nobody else uses it for the program any more: what is locked now is its own.
+        No turn of the program may use it any more: what nobody else keeps is measured here.
         """
         self.release(program)
-        before = self._tree.evictable_tokens()
-        lock = self._tree.lock_path(node)
-        own = before - self._tree.evictable_tokens()
-        context = Context(program, {}, tokens=own, start=length - own)
-        held = Held(program, owner, prefix, length, node, lock, context)
+        lock, own = self._counted_lock(node)
+        held = Held(program, owner, prefix, length, node, lock, Context(program, {}))
         self._held[program] = held
-        self._tokens[owner] += own
+        self._note(held, own)
         insort(self._by_arrival, (program.arrival, held), key=_arrival)
         self._unmeasured.append(held)
         if len(self._unmeasured) > 2 * len(self._held) + 64:
@@ -149,7 +146,18 @@ class IdleKv:
 
     def measure(self, held: Held) -> int:
         """Count anew how many tokens only this lock keeps."""
-        in_tree = self._own_in_tree(held)
+        self._tree.unlock_path(held.lock)
+        held.lock, own = self._counted_lock(held.node)
+        return self._note(held, own)
+
+    def _counted_lock(self, node: Any) -> tuple[Any, int]:
+        """Lock a path; the lock, and how many tokens no other one keeps."""
+        before = self._tree.evictable_tokens()
+        lock = self._tree.lock_path(node)
+        return lock, before - self._tree.evictable_tokens()
+
+    def _note(self, held: Held, in_tree: int) -> int:
+        """So many tokens of a context are its own in the tree; with those behind its hole."""
         segment = held.segment
         behind = 0 if segment is None else segment.tokens
         self._tokens[held.owner] += in_tree + behind - held.context.tokens
@@ -263,8 +271,8 @@ class IdleKv:
     def _lock(self, held: Held, length: int) -> None:
         """Lock so much of its path; it has no lock."""
         held.node, held.length = self._tree.node_at(held.prefix, length), length
-        held.lock = self._tree.lock_path(held.node)
-        self.measure(held)
+        held.lock, own = self._counted_lock(held.node)
+        self._note(held, own)
 
     def _let_go(self, held: Held) -> int:
         """Take all of a context; tokens that nobody keeps any more."""
@@ -280,21 +288,12 @@ class IdleKv:
             held.segment = None
         self.measure(held)
 
-    def _own_in_tree(self, held: Held) -> int:
-        before = self._tree.evictable_tokens()
-        self._tree.unlock_path(held.lock)
-        tokens = self._tree.evictable_tokens() - before
-        held.lock = self._tree.lock_path(held.node)
-        return tokens
-
     def _drop_unlocked_end(self, held: Held) -> None:
         """Free what nobody keeps at the end of a path that is not locked any longer.
 
         It is of no use to its program, and would be a fork in the path that is held instead.
         """
-        before = self._tree.evictable_tokens()
-        lock = self._tree.lock_path(held.node)
-        unlocked = before - self._tree.evictable_tokens()
+        lock, unlocked = self._counted_lock(held.node)
         self._tree.unlock_path(lock)
         first = max(held.length - unlocked, self._tree.fork(held.node))
         if first < held.length:
