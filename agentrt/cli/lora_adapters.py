@@ -11,7 +11,8 @@ from rich.table import Table
 from agentrt.cli import console
 from agentrt.cli.engine_api import EngineApi, EngineKey
 from agentrt.cli.options import JsonTarget
-from agentrt.errors import ModelRequestFailed, SettingError
+from agentrt.errors import SettingError
+from agentrt.lora.engine_adapters import engine_adapters
 
 #: Weights come from a disk.
 _LOAD_TIMEOUT_S = 600.0
@@ -23,16 +24,6 @@ class ListedAdapter(TypedDict):
     name: str
     model: str
     path: str
-
-
-class _Model(msgspec.Struct):
-    id: str
-    root: str
-    parent: str | None = None
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
 
 
 def list_adapters(url: str, *, engine_key: EngineKey = None, json: JsonTarget = None) -> None:
@@ -48,18 +39,10 @@ def list_adapters(url: str, *, engine_key: EngineKey = None, json: JsonTarget = 
         An engine started by agentrt serve.
     """
     with EngineApi(url, engine_key) as api:
-        content = api.request("GET", "/v1/models")
-    try:
-        models = msgspec.json.decode(content, type=_Models).data
-    except msgspec.DecodeError as error:
-        raise ModelRequestFailed(
-            f"the engine at {url} answered something else than its models: {error}", status=200
-        ) from error
-    adapters = [
-        ListedAdapter(name=each.id, model=f"{each.parent}:{each.id}", path=each.root)
-        for each in models
-        if each.parent is not None
-    ]
+        adapters = [
+            ListedAdapter(name=each.name, model=f"{each.base}:{each.name}", path=each.path)
+            for each in engine_adapters(api)
+        ]
     console.write_json(json, adapters)
     to = console.results(json)
     if not adapters:

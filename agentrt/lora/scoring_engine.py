@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import msgspec
 
 from agentrt.errors import ModelRequestFailed, PluginInactive
 from agentrt.lora.distribution import TopTokens
+from agentrt.lora.engine_adapters import Api, engine_adapters
 from agentrt.lora.prompts import Prompt
 from agentrt_engine.lora_sharing import LoraSharing
 from agentrt_engine.wire.identity import ProgramTag
@@ -20,28 +21,6 @@ from agentrt_engine.wire.info import INFO_PATH, decode_info
 TOP = 256
 
 _T = TypeVar("_T")
-
-
-class Api(Protocol):
-    """An engine's HTTP routes."""
-
-    url: str
-
-    def request(self, method: str, path: str, content: bytes | None = None) -> bytes:
-        """The body of an answer.
-
-        Raises:
-            EngineError: there is none, or it is an error.
-        """
-
-
-class _Model(msgspec.Struct):
-    id: str
-    parent: str | None = None
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
 
 
 class _Tokens(msgspec.Struct):
@@ -120,8 +99,7 @@ class ScoringEngine:
 
     def adapters(self) -> list[str]:
         """Names of its adapters."""
-        models = self._read(self._api.request("GET", "/v1/models"), _Models, "/v1/models")
-        return [model.id for model in models.data if model.parent is not None]
+        return [adapter.name for adapter in engine_adapters(self._api)]
 
     def context(self, prompt: Prompt) -> list[int]:
         """Tokens of a prompt without its continuation."""

@@ -106,6 +106,22 @@ def require_engine(device: Device) -> None:
         raise problem
 
 
+def require_packages(purpose: str, packages: Iterable[str]) -> None:
+    """Return when what a purpose needs of the engine's packages is installed.
+
+    Raises:
+        EngineNotInstalled: it is not.
+    """
+    for package in packages:
+        try:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            raise EngineNotInstalled(
+                f"{purpose} needs {package}, which is not installed",
+                hint="agentrt engine install",
+            ) from None
+
+
 def _torch_device() -> Device | None:
     """From torch's own record of its build, which is right where a version's local part is not."""
     record = importlib.metadata.distribution("torch").locate_file("torch/version.py")

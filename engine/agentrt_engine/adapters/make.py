@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 import sys
 import tempfile
@@ -15,7 +14,8 @@ from agentrt_engine.adapters.train import Job
 from agentrt_engine.adapters.training import Trained, Training, read_trained
 from agentrt_engine.cache import logs_dir
 from agentrt_engine.child import ChildFailed, run_logged
-from agentrt_engine.errors import EngineNotInstalled, ModelError, SettingError
+from agentrt_engine.errors import ModelError, SettingError
+from agentrt_engine.installed import require_packages
 
 PACKAGES = ("torch", "transformers", "safetensors")
 
@@ -52,7 +52,7 @@ def make_adapters(
                 f"{target / training.task}: is there already",
                 hint="remove it, or name another folder",
             )
-    _require_packages()
+    require_packages("training adapters", PACKAGES)
     try:
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".training-", dir=target) as name:
@@ -81,14 +81,3 @@ def _train(job: Job, work: Path, on_step: Callable[[int], None]) -> None:
             f"training on {job.model} failed: {failure}",
             hint="the model must be built like Llama and have a chat template",
         ) from failure
-
-
-def _require_packages() -> None:
-    for package in PACKAGES:
-        try:
-            importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            raise EngineNotInstalled(
-                f"training adapters needs {package}, which is not installed",
-                hint="agentrt engine install",
-            ) from None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import importlib.metadata
 import shutil
 import sys
 import tempfile
@@ -24,7 +23,8 @@ import msgspec
 
 from agentrt_engine.cache import logs_dir, models_dir
 from agentrt_engine.child import ChildFailed, run_logged
-from agentrt_engine.errors import EngineNotInstalled, ModelCorrupt, ModelFetchFailed
+from agentrt_engine.errors import ModelCorrupt, ModelFetchFailed
+from agentrt_engine.installed import require_packages
 from agentrt_engine.models.catalog import DEFAULT_MODEL, CatalogModel
 from agentrt_engine.models.integrity import (
     CONFIG,
@@ -91,7 +91,7 @@ def _fetch(model: CatalogModel, source: Path | None, report: Report) -> Fetched:
     target = models_dir() / model.name
     if _is_current(target, model):
         return Fetched(target, changed=False)
-    _require_converter()
+    require_packages("converting a model", CONVERTER_PACKAGES)
     _remove_leftovers(model)
     log = logs_dir() / "models-fetch.log"
     log.unlink(missing_ok=True)
@@ -113,17 +113,6 @@ def _is_current(target: Path, model: CatalogModel) -> bool:
         and manifest.source_sha256 == model.gguf_sha256
         and manifest.recipe == recipe()
     )
-
-
-def _require_converter() -> None:
-    for package in CONVERTER_PACKAGES:
-        try:
-            importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            raise EngineNotInstalled(
-                f"converting a model needs {package}, which is not installed",
-                hint="agentrt engine install",
-            ) from None
 
 
 def _obtain(
