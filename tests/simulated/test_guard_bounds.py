@@ -13,7 +13,8 @@ from agentrt_engine.outcome import Activity, ProgramOutcome, RunOutcome
 from agentrt_engine.outcome import Segment as Stretch
 from agentrt_engine.policy import Context, EngineView, Turn, Victim
 from agentrt_engine.policy import Phase as ProgramPhase
-from agentrt_engine.policy.guard import IDLE_S, Guard
+from agentrt_engine.policy.guard import Guard
+from agentrt_engine.policy.memory_price import IDLE_S
 from agentrt_engine.simulated.arrivals import Arrivals, OpenLoop
 from agentrt_engine.simulated.profile import load_profile
 from agentrt_engine.simulated.run import simulate

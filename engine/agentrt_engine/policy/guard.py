@@ -12,8 +12,8 @@ what keeps a full engine from evicting everybody in turn (thrash). The rest is p
     rate(j)  = G(elapsed)               how soon it returns (`ToolDurations.return_rate`, or the
                                         client's `Expectation`), or
                1 / (a·(r + 1))          if its turn waits at rank r; a: mean gap between admissions
-    λ        = φ / (KV tokens running)  what a token-second of memory is worth to the batch: φ is
-                                        the fixed part of a step over the whole step (10 s means)
+    λ                                   what a token-second of memory is worth to the batch
+                                        (`MemoryPrice`)
 
 Victims: ended programs first, then value < λ, the cheapest first, then the latest key; only as much
 as needed, off the tail, or (`fronts`) off the front where that is sooner computed again. Gate: the
@@ -32,15 +32,10 @@ from agentrt_engine.policy.base import BasePolicy, take
 from agentrt_engine.policy.demand import Demand, rate_worth
 from agentrt_engine.policy.durations import ToolDurations
 from agentrt_engine.policy.learned import VERSION, check_version, field, positive
+from agentrt_engine.policy.memory_price import MemoryPrice
 from agentrt_engine.policy.output_length import OutputLength
 from agentrt_engine.policy.program import Context, Lease, Phase, Program, Turn
 from agentrt_engine.policy.protocol import Costs, EngineView, Gate, Rank, Victim
-
-#: Time constant of the means that the price is made from, seconds.
-HORIZON_S = 10.0
-
-#: With nothing running for this long, memory has any price: whoever waits gets it.
-IDLE_S = 2.0
 
 #: A waiting turn is looked at again after this long, because prices change by themselves.
 RECHECK_S = 0.25
@@ -56,6 +51,14 @@ MAX_PAGE = 1024
 
 #: Shortest time that a waiting turn is assumed to wait, seconds.
 LEAST_WAIT_S = 1e-9
+
+#: Why contexts yield, the first ones first: their program ended, they are not worth their price,
+#: their program is junior.
+ENDED, CHEAP, JUNIOR = range(3)
+
+#: The place of a context among those that yield: why, its value or its program's place among the
+#: juniors, and its place in the order in which it was offered.
+Place = tuple[int, float, int, Context]
 
 
 class Guard(BasePolicy):
@@ -88,7 +91,7 @@ class Guard(BasePolicy):
             raise ValueError(f"price={price}: expected at least 0")
         self._headroom = headroom
         self._newcomer = newcomer
-        self._price = price
+        self._price = MemoryPrice(price)
         self._gated = gate
         self.evicts_fronts = fronts
         self.durations = ToolDurations()
@@ -96,10 +99,6 @@ class Guard(BasePolicy):
         self._gate_key: float = math.inf
         self._prefill_costs = (0.0, 0.0)
         self._output = OutputLength()
-        self._running = 0.0
-        self._kv = 0.0
-        self._fixed = 1.0
-        self._batch_end_s = 0.0
         self._admitted_s: float | None = None
         self._admission_gap_s = 1.0
 
@@ -225,10 +224,9 @@ class Guard(BasePolicy):
         running = turn in engine.running
         price = 0.0 if backfill else self._lambda(now, engine)
         key = self.key(turn.program)
-        ended: list[Context] = []
-        cheap: list[tuple[float, int, Context]] = []
-        juniors: list[tuple[float, int, Context]] = []
-        later: list[tuple[int, Context]] = []
+        yielding: list[Place] = []
+        # That do so in any case: when depends on what they are worth.
+        unplaced: list[tuple[int, Context]] = []
         unsure: list[tuple[int, Context]] = []
         total = 0
         worth, worthless = self._sure(now, engine)
@@ -236,47 +234,35 @@ class Guard(BasePolicy):
             program = context.program
             senior = worth.get(program)
             if senior is None and (senior := worthless.get(program)) is not None and price > 0:
-                later.append((order, context))
+                unplaced.append((order, context))
                 total += context.tokens
-                continue
-            if senior is None:
+            elif senior is None:
                 unsure.append((order, context))
             elif running or senior > key:
-                juniors.append((-senior, order, context))
+                yielding.append((JUNIOR, -senior, order, context))
                 total += context.tokens
         enough = 0 if running else need + self.reserve(turn, engine)
         if need <= 0 and total >= enough:
             return []
         for order, context in unsure:
             owner = self._strongest(context)
-            if owner is None:
-                ended.append(context)
-            elif owner.phase is not Phase.PAUSED and self.key(owner) > key:
-                later.append((order, context))
-            elif (value := self._value(now, context, owner, engine, price)) < price:
-                cheap.append((value, order, context))
-            elif running or self.key(owner) > key:
-                juniors.append((-self.key(owner), order, context))
+            if owner is not None and owner.phase is not Phase.PAUSED and self.key(owner) > key:
+                unplaced.append((order, context))
             else:
-                continue
+                place = self._place(now, order, context, owner, engine, price)
+                if place[0] == JUNIOR and not running and -place[1] <= key:
+                    continue
+                yielding.append(place)
             total += context.tokens
         if total < enough:
             return None
         if need <= 0:
             return []
-        # They yield in any case; when depends on what they are worth.
-        for order, context in later:
+        for order, context in unplaced:
             owner = self._strongest(context)
-            if owner is not None:
-                value = self._value(now, context, owner, engine, price)
-                if value < price:
-                    cheap.append((value, order, context))
-                else:
-                    juniors.append((-self.key(owner), order, context))
-        cheap.sort()
-        juniors.sort()
-        first_to_last = ended + [entry[2] for entry in cheap] + [entry[2] for entry in juniors]
-        victims = take(first_to_last, need)
+            yielding.append(self._place(now, order, context, owner, engine, price))
+        yielding.sort()
+        victims = take([place[-1] for place in yielding], need)
         if self.evicts_fronts:
             victims = [_off_the_cheaper_end(victim, engine.costs) for victim in victims]
         for victim in victims:
@@ -303,6 +289,23 @@ class Guard(BasePolicy):
             return math.inf if owner is None else self.key(owner)
 
         return max(copies, key=key)
+
+    def _place(
+        self,
+        now: float,
+        order: int,
+        context: Context,
+        owner: Program | None,
+        engine: EngineView,
+        price: float,
+    ) -> Place:
+        """Where a context of `owner` stands among those that yield, should it do so."""
+        if owner is None:
+            return ENDED, 0.0, order, context
+        value = self._value(now, context, owner, engine, price)
+        if value < price:
+            return CHEAP, value, order, context
+        return JUNIOR, -self.key(owner), order, context
 
     def _strongest(self, context: Context) -> Program | None:
         """The live program of the highest priority that uses a context."""
@@ -364,25 +367,16 @@ class Guard(BasePolicy):
     # Price.
 
     def price(self, now: float) -> float:
-        return self._price * self._fixed / self._kv if self._kv else 0.0
+        return self._price.mean
 
     def _lambda(self, now: float, engine: EngineView) -> float:
         """λ: what a token-second of memory is worth."""
-        if engine.running:
-            return self.price(now)
-        if now - self._batch_end_s > IDLE_S:
-            return math.inf
-        per_turn = self._kv / self._running if self._running else 0.0
-        return max(self.price(now), self._price / per_turn if per_turn else 0.0)
+        return self._price.mean if engine.running else self._price.when_idle(now)
 
     def stepped(
         self, now: float, seconds: float, running: float, kv_tokens: float, fixed: float
     ) -> None:
-        weight = 1 - math.exp(-seconds / HORIZON_S)
-        self._running += weight * (running - self._running)
-        self._kv += weight * (kv_tokens - self._kv)
-        self._fixed += weight * (fixed - self._fixed)
-        self._batch_end_s = now
+        self._price.stepped(now, seconds, running, kv_tokens, fixed)
 
     # Observations.
 
