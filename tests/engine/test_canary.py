@@ -160,6 +160,7 @@ READ = {
     _SCHEDULER: [
         "max_total_num_tokens",
         "max_running_requests",
+        "enable_priority_preemption",
         "waiting_queue",
         "chunked_req",
         "grammar_manager",

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrt_engine.policy import Context, Expectation, Gate, Phase, Program, Turn
-from agentrt_engine.policy.guard import IDLE_S, Guard
+from agentrt_engine.policy.guard import Guard
+from agentrt_engine.policy.memory_price import IDLE_S
 from tests.support.fake_engine import COSTS, FakeEngine, idle, program, programs, turn
 
 #: Long before the pauses below, so that nothing has been quiet for long.
@@ -268,6 +269,18 @@ def test_a_pause_counts_at_the_gate_only_while_its_kv_is_worth_its_price() -> No
     for returns_s, gate in ((NOW + 1.0, Gate.CLOSED), (NOW + 1e6, Gate.OPEN)):
         paused.returns_s = returns_s
         assert opened(free_guard(1e-5), busy(paused, waiting))["p1"] is gate
+
+
+def test_an_engine_in_a_hurry_counts_a_pause_that_has_just_begun_until_it_looks_at_it() -> None:
+    paused, waiting = program(0, context=900), program(1, Phase.WAITING)
+    paused.returns_s = NOW + 1e6
+    guard, engine = free_guard(1e-5), replace(busy(paused, waiting), looks=16.0)
+    for each in engine.programs.values():
+        guard.program_started(NOW, each)
+    assert opened(guard, engine)["p1"] is Gate.CLOSED
+    guard.prepare(NOW, engine)
+    guard.open_gate(NOW, engine)
+    assert guard.admit(NOW, turn(waiting), engine) is Gate.OPEN
 
 
 def test_a_child_has_the_priority_of_the_program_that_waits_for_it() -> None:

@@ -191,8 +191,7 @@ class SchedulerLoop:
             return False
         lock = self.tree.lock_path(match.node) if match.length else None
         missing = self._missing(request, match.length)
-        reserve = self.programs.rounds.reserve(request.turn)
-        if missing + reserve > 0 and not self.programs.rounds.make_room(request.turn, missing):
+        if not self.programs.rounds.make_room(request.turn, missing):
             if lock is not None:
                 self.tree.unlock_path(lock)
             return False

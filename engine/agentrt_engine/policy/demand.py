@@ -148,14 +148,18 @@ class Demand:
 
     def enter(self, program: Program, key: float) -> None:
         """The program is live from now on, or has another key."""
-        self.leave(program)
         standing = Standing(program, (key, program.arrival))
+        if (before := self._standings.get(program)) is not None:
+            standing.tokens, standing.open_output = before.tokens, before.open_output
+            self.leave(program)
         at = bisect_left(self._places, standing.place)
         self._standings[program] = standing
         self._places.insert(at, standing.place)
         self._order.insert(at, standing)
-        self._tokens.insert(at, 0.0)
-        self._open.insert(at, 0)
+        self._tokens.insert(at, standing.tokens)
+        self._open.insert(at, standing.open_output)
+        self._all_tokens += standing.tokens
+        self._all_open += standing.open_output
         self._changed[program] = standing
 
     def leave(self, program: Program) -> None:
@@ -210,35 +214,46 @@ class Demand:
                     self._doubt(program, standing)
 
     def look_again(self, now: float, engine: EngineView, price: float) -> None:
-        """Look at some of those that may not hold any more, as many as there is time for.
-
-        One that depends on a histogram that is due is left to `gate`.
-        """
+        """Look at what changed, and at some of what may not hold any more, as there is time."""
         self.settle(now, price)
-        for program, standing in list(islice(self._doubted.items(), int(engine.looks))):
-            if program.phase is not _PAUSED:
-                self._look_at_turn(standing)
-            elif self._asks_stale(program):
-                self._doubted[program] = self._doubted.pop(program)
-            else:
+        doubted = islice(self._doubted.values(), int(engine.looks))
+        for standing in [*self._changed.values(), *doubted]:
+            if standing.program.phase is _PAUSED:
                 self._look(now, engine, price, standing)
+            else:
+                self._look_at_turn(standing)
 
     def gate(
         self, now: float, engine: EngineView, price: float, room: float, output_tokens: float
     ) -> float:
         """The key of the last active program, inf if all are.
 
-        Active are the first programs, as many as fit the room, at least one. In a real engine what
-        may not hold any more is left to `look_again`, and holds until then.
+        Active are the first programs, as many as fit the room, at least one. A real engine leaves
+        paused programs to `look_again`: until then one that has just begun to pause keeps its
+        context, and of the others what was found holds.
 
         Args:
             room: tokens.
             output_tokens: of an output of unknown length.
         """
         self.settle(now, price)
+        if engine.looks < math.inf:
+            for program, standing in list(self._changed.items()):
+                if program.phase is _PAUSED:
+                    self._needs(standing, program.context_tokens, 0)
+                else:
+                    self._look_at_turn(standing)
+        else:
+            self._look_at_all(now, engine, price, room, output_tokens)
+        beyond = self._first_beyond(room, output_tokens)
+        return math.inf if beyond is None else self._places[beyond - 1][0]
+
+    def _look_at_all(
+        self, now: float, engine: EngineView, price: float, room: float, output_tokens: float
+    ) -> None:
+        """Look at everything that changed or may not hold any more, as far as it matters."""
         stale = []
-        asked = self._changed if engine.looks < math.inf else self._changed | self._doubted
-        for program, standing in list(asked.items()):
+        for program, standing in list((self._changed | self._doubted).items()):
             if program.phase is not _PAUSED:
                 self._look_at_turn(standing)
             elif self._asks_stale(program):
@@ -253,8 +268,6 @@ class Demand:
             if at > 1 and needed > room:
                 break
             self._look(now, engine, price, standing)
-        beyond = self._first_beyond(room, output_tokens)
-        return math.inf if beyond is None else self._places[beyond - 1][0]
 
     def _asks_stale(self, program: Program) -> bool:
         rates = self._rates

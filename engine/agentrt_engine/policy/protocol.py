@@ -178,7 +178,8 @@ class Policy(Protocol):
     def prepare(self, now: float, engine: EngineView) -> None:
         """Between two rounds: a moment to find out anew what the next one will ask.
 
-        Nothing may depend on it but how old what was found is. Not in virtual time.
+        Nothing may depend on it but how old what was found is. Real engines call it every few
+        steps; in virtual time rounds have time for everything.
         """
 
     def open_gate(self, now: float, engine: EngineView) -> None:
@@ -188,7 +189,11 @@ class Policy(Protocol):
         """Whether the turn may start now."""
 
     def lease(self, now: float, program: Program, engine: EngineView) -> Lease | None:
-        """How the KV of a program that pauses now is protected."""
+        """How the KV of a program that pauses is protected.
+
+        Asked when the pause begins, in a real engine a few steps later but before `reclaim`,
+        and again when more is known of it.
+        """
 
     def reserve(self, turn: Turn, engine: EngineView) -> int:
         """Tokens that must stay free when the turn starts; `reclaim` is asked when fewer would."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
-from agentrt_engine.sglang.scheduler.snapshot import snapshot
+from agentrt_engine.sglang.scheduler.core import PREPARE_AT_LAST
+from agentrt_engine.sglang.scheduler.lifecycle import MAX_WAIT
 from agentrt_engine.sglang.scheduler.state import Limits
 from agentrt_engine.wire.control import OwnedHint, SnapshotRequest
 from agentrt_engine.wire.hints import Hint, HintKind
@@ -114,6 +118,81 @@ def test_only_the_tail_yields() -> None:
     assert turn(loop, "junior", [*junior.tokens, 1], 1).hit >= 120 - 11
 
 
+def test_what_yields_to_anybody_does_so_ahead_of_a_turn_that_waits_and_is_found_until_then() -> (
+    None
+):
+    loop = SchedulerLoop("guard:price=1e6", 400)
+    paused = [turn(loop, name, [100 * n + k for k in range(40)]) for n, name in enumerate("abc")]
+    loop.ask(ProgramTag("running"), list(range(900, 920)), 50)
+    loop.step()
+    programs = loop.programs
+    for _ in range(PREPARE_AT_LAST):
+        programs.tick(loop.now)
+    assert programs.state.totals.reclaims == {}, "nobody waits"
+
+    programs.room.short_of(60)
+    loop.ask(ProgramTag("waiting"), list(range(800, 850)), 5)
+    free = loop.free_tokens()
+    for _ in range(PREPARE_AT_LAST):
+        programs.tick(loop.now)
+
+    assert programs.state.totals.reclaimed_tokens == {"ahead": 60}
+    assert loop.free_tokens() == free + 60
+    assert [turn(loop, r.turn.live.program_id, [*r.tokens, 1], 1).hit for r in paused] == [43] * 3
+
+
+@pytest.mark.parametrize(("hurried", "steps"), [(False, 2), (True, MAX_WAIT + 1)])
+def test_a_lease_waits_for_a_step_with_time_but_not_for_long(hurried: bool, steps: int) -> None:
+    loop = SchedulerLoop("guard", 300)
+    ended = turn(loop, "a", list(range(40)))
+    held = loop.programs.state.idle.get(ended.turn.live.program)
+    assert held is not None
+    for _ in range(steps):
+        assert held.context.lease is None
+        loop.programs.state.turnover |= hurried
+        loop.programs.tick(loop.now)
+    assert held.context.lease is not None
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [
+        lambda loop: loop.programs.hints.apply(OwnedHint("", Hint("other", HintKind.RETAIN))),
+        lambda loop: loop.programs.snapshot(SnapshotRequest(), 16),
+        lambda loop: loop.ask(ProgramTag("other"), [1, 2, 3], 1),
+    ],
+    ids=["a hint", "a snapshot", "a request"],
+)
+def test_whoever_may_notice_a_lease_finds_it(notice: Callable[[SchedulerLoop], object]) -> None:
+    loop = SchedulerLoop("guard", 300)
+    ended = turn(loop, "a", list(range(40)))
+    notice(loop)
+    held = loop.programs.state.idle.get(ended.turn.live.program)
+    assert held is not None
+    assert held.context.lease is not None
+
+
+def test_a_policy_that_is_asked_who_yields_has_given_every_lease() -> None:
+    loop = SchedulerLoop("fixed-ttl:seconds=100", 300)
+    ended = turn(loop, "a", list(range(40)))
+    loop.ask(ProgramTag("running"), list(range(100, 120)), 50)
+    loop.step()
+    other = turn(loop, "b", list(range(200, 220)), 1)
+    asked = loop.programs.policy.reclaim
+    given: list[Any] = []
+
+    def reclaim(*args: Any, **kwargs: Any) -> Any:
+        given.extend(context.lease for context in args[3])
+        return asked(*args, **kwargs)
+
+    with patch.object(loop.programs.policy, "reclaim", reclaim):
+        loop.programs.room.for_turn(other.turn.turn, 10, backfill=False)
+    held = loop.programs.state.idle.get(ended.turn.live.program)
+    assert held is not None
+    assert given == [held.context.lease]
+    assert loop.programs.state.totals.leases == {"granted": 2}
+
+
 @pytest.mark.parametrize("prefilling", [False, True])
 def test_a_prefill_that_has_begun_gets_its_memory_whatever_the_policy_says(
     prefilling: bool,
@@ -179,12 +258,12 @@ def test_the_snapshot_shows_a_client_its_own_programs_only() -> None:
     turn(loop, "a", list(range(40)), owner="k1")
     turn(loop, "b", list(range(100, 120)), owner="k2")
 
-    everything = snapshot(loop.programs.state, SnapshotRequest(), 16)
-    mine = snapshot(loop.programs.state, SnapshotRequest(owner="k1"), 16)
+    everything = loop.programs.snapshot(SnapshotRequest(), 16)
+    mine = loop.programs.snapshot(SnapshotRequest(owner="k1"), 16)
 
     assert [row.program_id for row in everything.programs] == ["a", "b"]
     assert [(row.program_id, row.held_tokens) for row in mine.programs] == [("a", 43)]
-    assert snapshot(loop.programs.state, SnapshotRequest(limit=0), 16).programs == []
+    assert loop.programs.snapshot(SnapshotRequest(limit=0), 16).programs == []
     assert everything.leased_tokens == 66
     assert everything.states == {"paused": 2}
     assert everything.free_tokens == 300 - 66

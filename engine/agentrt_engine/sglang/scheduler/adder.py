@@ -193,8 +193,6 @@ def program_adder(base: Any) -> Any:
             matched = self._lock_node(req.last_node) if req.prefix_len else nullcontext()
             with matched:
                 missing = self._missing(req) - _tokens(_segment(programs, turn))
-                if missing + programs.rounds.reserve(turn) <= 0:
-                    return True
                 return programs.rounds.make_room(turn, missing)
 
         def _missing(self, req: Any) -> int:

@@ -9,7 +9,6 @@ import msgspec
 from agentrt_engine.errors import SettingError
 from agentrt_engine.sglang.messages import Answer, Ask
 from agentrt_engine.sglang.scheduler.core import ProgramScheduler
-from agentrt_engine.sglang.scheduler.snapshot import snapshot
 from agentrt_engine.wire.control import Learned, OwnedHint, SnapshotRequest
 from agentrt_engine.wire.question import Question
 
@@ -37,7 +36,7 @@ class Control:
 
     def _snapshot(self, payload: bytes) -> bytes:
         asked = msgspec.json.decode(payload, type=SnapshotRequest)
-        return msgspec.json.encode(snapshot(self._programs.state, asked, self._max_running))
+        return msgspec.json.encode(self._programs.snapshot(asked, self._max_running))
 
     def _learned(self, _payload: bytes) -> bytes:
         return msgspec.json.encode(self._programs.learned())

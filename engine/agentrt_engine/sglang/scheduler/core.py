@@ -10,13 +10,15 @@ from agentrt_engine.sglang.scheduler.lifecycle import Lifecycle
 from agentrt_engine.sglang.scheduler.meter import Meter
 from agentrt_engine.sglang.scheduler.room import Room
 from agentrt_engine.sglang.scheduler.rounds import Rounds
+from agentrt_engine.sglang.scheduler.snapshot import snapshot
 from agentrt_engine.sglang.scheduler.state import Limits, State
 from agentrt_engine.sglang.scheduler.tree import Tree
 from agentrt_engine.step_costs import StepCosts
-from agentrt_engine.wire.control import LEARNED_VERSION, Learned
+from agentrt_engine.wire.control import LEARNED_VERSION, Learned, SnapshotRequest
+from agentrt_engine.wire.programs import EngineSnapshot
 
 #: Steps between two looks at paused programs: the more at once, the less each costs. More of them
-#: while every step has a round, which is work enough.
+#: while every step has a turn that ends or starts, which is work enough.
 PREPARE_EVERY = 8
 PREPARE_AT_LAST = 64
 
@@ -51,6 +53,7 @@ class ProgramScheduler:
         self.room = Room(self.state, self.meter)
         leases = Leases(self.state, self.room, self.meter)
         self.lifecycle = Lifecycle(self.state, leases, self.meter)
+        self.room.before_asking(self.lifecycle.begin_pauses)
         self.rounds = Rounds(self.state, self.room, self.meter)
         self.hints = Hints(self.state, self.lifecycle, leases, self.room)
         self.lifecycle.when_paused(self.hints.paused)
@@ -61,14 +64,22 @@ class ProgramScheduler:
         state = self.state
         if not state.started_s:
             state.started_s = state.now = now
-        self.meter.ticked(now)
-        self.lifecycle.advance(now)
+        # What follows on a prefill takes SGLang as long as what precedes one.
+        hurry = self.meter.ticked(now) or state.turnover
+        state.turnover = False
+        self.lifecycle.advance(now, hurry=hurry)
         self._steps += 1
-        if self._steps >= (PREPARE_AT_LAST if state.changed else PREPARE_EVERY):
+        if self._steps >= (PREPARE_AT_LAST if hurry else PREPARE_EVERY):
             self._steps = 0
             self.policy.prepare(state.now, state)
+            self.room.ahead()
         if self.meter.untold_s > TELL_S:  # rounds do it too, but without a queue there are none
             self.meter.tell_policy()
+
+    def snapshot(self, asked: SnapshotRequest, max_running: int) -> EngineSnapshot:
+        """The engine now."""
+        self.lifecycle.begin_pauses()
+        return snapshot(self.state, asked, max_running)
 
     def learned(self) -> Learned:
         """What policy and cost model have learned."""

@@ -68,6 +68,7 @@ class Hints:
 
         A client reaches only programs of its own key; those of others are unknown to it.
         """
+        self._lifecycle.begin_pauses()
         state, hint = self._state, owned.hint
         live = state.table.find(owned.owner, hint.program_id)
         if live is None:

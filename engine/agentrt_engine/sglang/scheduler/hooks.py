@@ -14,6 +14,7 @@ from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
 from agentrt_engine.sglang.messages import Ask, Tick
 from agentrt_engine.sglang.scheduler.adder import program_adder
+from agentrt_engine.sglang.scheduler.batch_tokens import BatchTokens
 from agentrt_engine.sglang.scheduler.control import Control
 from agentrt_engine.sglang.scheduler.core import ProgramScheduler
 from agentrt_engine.sglang.scheduler.meter import Step
@@ -43,6 +44,9 @@ class SchedulerHooks:
     alone: bool
     blocking: bool
     _nothing_runs = False
+
+    def __init__(self) -> None:
+        self._kv_tokens = BatchTokens()
 
     def register(self) -> None:
         """Hook the scheduler of this process, should it become one."""
@@ -106,7 +110,7 @@ class SchedulerHooks:
     def _round(self, original: Callable[..., Any], scheduler: Any, running_batch: Any) -> Any:
         """Skip rounds of admissions whose result could be no other than that of the last one."""
         busy = scheduler.chunked_req is not None or scheduler.grammar_manager.has_waiting_grammars()
-        if not busy and not self.programs.rounds.due():
+        if not busy and (_full(scheduler, running_batch) or not self.programs.rounds.due()):
             return NextBatchPlan(batch_to_run=None, running_batch=running_batch)
         if not self.programs.policy.order_only:
             running_batch.batch_is_full = False  # the policy may see room where SGLang saw none
@@ -155,10 +159,16 @@ class SchedulerHooks:
         """Note what was in a batch; how long it took shows at the next tick."""
         mode = batch.forward_mode
         if mode.is_decode():
-            kv_tokens = sum(req.seqlen for req in batch.reqs)
+            kv_tokens = self._kv_tokens.of(batch.reqs)
             self.programs.meter.ran(Step(decoding=len(batch.reqs), kv_tokens=kv_tokens))
         elif mode.is_extend():
             self.programs.meter.ran(_prefill_step(batch))
+
+
+def _full(scheduler: Any, running_batch: Any) -> bool:
+    """Whether as many requests run as may, so that SGLang would not look at the queue."""
+    most = scheduler.max_running_requests
+    return len(running_batch.reqs) >= most and not scheduler.enable_priority_preemption
 
 
 def _tag(req: Any, _scheduler: Any, recv_req: Any, *_args: Any, **_kwargs: Any) -> None:

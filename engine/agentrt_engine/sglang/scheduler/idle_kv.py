@@ -121,12 +121,12 @@ class IdleKv:
         """Keep another path for the same program: what of it its next prompt begins with."""
         if node == held.node:
             return
-        lock = self._tree.lock_path(node)
         self._tree.unlock_path(held.lock)
+        lock, own = self._counted_lock(node)
         if self._fronts:
             self._drop_unlocked_end(held)
         held.prefix, held.length, held.node, held.lock = prefix, length, node, lock
-        self.measure(held)
+        self._note(held, own)
 
     def release(self, program: Program, *, lend: Segment | None = None) -> bool:
         """Keep nothing for a program any longer; whether anything was kept.

@@ -18,6 +18,9 @@ from agentrt_engine.wire.identity import ProgramTag
 #: Tool of a pause of which nobody said what it is for.
 UNKNOWN_TOOL = ""
 
+#: For how many steps in a hurry the policy is not asked for the lease of a pause.
+MAX_WAIT = 3
+
 #: How often silent programs are looked for, seconds.
 SWEEP_S = 1.0
 
@@ -31,15 +34,34 @@ class Lifecycle:
         self._meter = meter
         self._paused: Callable[[Live], None] = lambda _live: None
         self._sweep_s = 0.0
+        # Pauses that began, but the policy was not asked for their leases yet; for so many steps.
+        self._beginning: list[Live] = []
+        self._waited = 0
 
     def when_paused(self, then: Callable[[Live], None]) -> None:
         """Call this whenever a program begins to pause."""
         self._paused = then
 
+    def begin_pauses(self) -> None:
+        """Ask for the leases of programs whose turns ended; what was said of their pauses counts.
+
+        Where a turn ends the next one starts, and steps around that have the least time. So this
+        waits for another step, or until anybody may notice.
+        """
+        if not self._beginning:
+            return
+        beginning, self._beginning = self._beginning, []
+        self._waited = 0
+        for live in beginning:
+            if live.program.phase is Phase.PAUSED:
+                self._leases.granted(live)
+                self._paused(live)
+
     def arrived(
         self, tag: ProgramTag, prompt: array[int], max_tokens: int | None, request_id: str
     ) -> LiveTurn:
         """A request entered the queue."""
+        self.begin_pauses()
         state = self._state
         live, new = state.table.identify(tag, prompt, request_id, state.now)
         program = live.program
@@ -141,11 +163,11 @@ class Lifecycle:
         if place is not None:
             self._leases.held(live, place)
         if not live.turns:
-            self._leases.granted(live)
-            self._paused(live)
+            self._beginning.append(live)
 
     def aborted(self, live_turn: LiveTurn) -> None:
         """A turn was called off, wherever it was; its program keeps nothing."""
+        self.begin_pauses()
         state, live = self._state, live_turn.live
         if live_turn.running:
             self._left_batch(live_turn)
@@ -172,6 +194,7 @@ class Lifecycle:
         if live.turns:
             live.ending = reason
             return False
+        self.begin_pauses()
         state, program = self._state, live.program
         program.phase = Phase.ENDED
         self._leases.dropped(live)
@@ -192,10 +215,18 @@ class Lifecycle:
         state.totals.flushes += 1
         state.changed = True
 
-    def advance(self, now: float) -> None:
-        """Time passes: leases expire, programs that fell silent end."""
+    def advance(self, now: float, *, hurry: bool) -> None:
+        """Time passes: leases expire, programs that fell silent end.
+
+        Args:
+            hurry: a turn ended or started in the last step, so that this one has little time.
+        """
         state = self._state
         state.now = max(now, state.now)
+        if self._beginning:
+            self._waited += 1
+            if not hurry or self._waited > MAX_WAIT:
+                self.begin_pauses()
         self._leases.expire()
         if state.now >= self._sweep_s:
             self._sweep_s = state.now + SWEEP_S
@@ -256,7 +287,7 @@ class Lifecycle:
             state.idle.side.drop(live_turn.segment)
             live_turn.segment = None
         self._meter.left(live_turn)
-        state.changed = True
+        state.changed = state.turnover = True
 
 
 def _silent(state: State, until_s: float) -> list[Live]:

@@ -78,12 +78,14 @@ class Meter:
         self._step = step
         self._step_s = self._state.now
 
-    def ticked(self, now: float) -> None:
-        """Time of rank 0 before anything else in a scheduler step."""
+    def ticked(self, now: float) -> bool:
+        """Time of rank 0 before anything else in a scheduler step; whether a prefill ran last."""
         step, self._step = self._step, None
-        if step is None or now <= self._step_s:
-            return
-        self._measured(step, now - self._step_s)
+        if step is None:
+            return False
+        if now > self._step_s:
+            self._measured(step, now - self._step_s)
+        return step.prefill_tokens > 0
 
     def _measured(self, step: Step, seconds: float) -> None:
         self.costs.observe(

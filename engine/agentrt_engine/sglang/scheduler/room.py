@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from itertools import islice, takewhile
 
-from agentrt_engine.policy import Context, Program, Turn
+from agentrt_engine.policy import Context, Program, Turn, Victim
 from agentrt_engine.sglang.scheduler.idle_kv import Held
 from agentrt_engine.sglang.scheduler.meter import Meter
 from agentrt_engine.sglang.scheduler.programs import Live
@@ -28,6 +28,12 @@ OFFERED = 8
 #: one takes 3 µs.
 ALL_EVERY_S = 4e-3
 
+#: Contexts that yield ahead of a need at once.
+AHEAD = 16
+
+#: What the memory had to hold for a turn to start unasked counts less with every further turn.
+FORGET = 15 / 16
+
 #: Decode steps that room is made for at once.
 GROWTH_STEPS = 16
 
@@ -36,6 +42,8 @@ class Cause(StrEnum):
     """Why idle KV yielded."""
 
     ADMISSION = "admission"
+    #: It yields to anybody, and turns wait.
+    AHEAD = "ahead"
     DECODE = "decode"
     BUDGET = "budget"
     #: The policy gave nothing although nothing ran.
@@ -49,14 +57,42 @@ class Room:
     def __init__(self, state: State, meter: Meter) -> None:
         self._state = state
         self._meter = meter
+        self._before_asking: Callable[[], None] = lambda: None
         self._prefilling = False
         self._all_again_s = 0.0
         # How many contexts were offered that were at neither end.
         self._passed = 0
+        # Free tokens with which the latest turns had not had to ask for more.
+        self._enough = 0.0
+
+    def before_asking(self, do: Callable[[], None]) -> None:
+        """Call this whenever the policy is going to be asked who yields."""
+        self._before_asking = do
 
     def for_turn(self, turn: Turn, need: int, *, backfill: bool) -> bool:
         """Free `need` tokens so that a waiting turn can start; whether they are free."""
         return self._ask(turn, need, Cause.ADMISSION, backfill=backfill)
+
+    def short_of(self, tokens: int) -> None:
+        """A turn that may start lacks so many free tokens; negative if there are more."""
+        self._enough = max(self._state.tree.free_tokens() + tokens, FORGET * self._enough)
+
+    def ahead(self) -> None:
+        """Between rounds: what yields to anybody does so before a turn needs it.
+
+        The step in which a turn starts has the least time to decide. Until SGLang needs the
+        memory, what yields stays in the tree for whoever comes back for it.
+        """
+        state = self._state
+        need = int(self._enough) - state.tree.free_tokens()
+        if need <= 0 or not state.queued or not state.in_batch:
+            return
+        turn = next(iter(state.in_batch))
+        offered = self._evictable(turn, islice(self._willing(), AHEAD))
+        if offered:
+            need = _whole(need, state.tree.page_size)
+            yielded = state.policy.reclaim(state.now, turn, need, offered, state, backfill=False)
+            self._take_from(yielded or (), need, Cause.AHEAD)
 
     def for_batch(self, missing: int) -> None:
         """Free what the batch needs to go on, as far as the policy gives it.
@@ -117,6 +153,7 @@ class Room:
 
         With many idle contexts it is first offered some, and all only if those do not do.
         """
+        self._before_asking()
         state = self._state
         for attempt in range(ATTEMPTS):
             some = attempt == 0 and len(state.idle) > 2 * OFFERED
@@ -135,12 +172,7 @@ class Room:
                 continue
             if yielded is None or (not enough and cause is Cause.ADMISSION):
                 return False
-            for victim in yielded:
-                program = victim.context.program
-                held = None if program is None else state.idle.get(program)
-                if held is not None and need > 0:
-                    tokens = min(victim.tokens, need)
-                    need -= self._take(held, tokens, cause, front=victim.front)
+            need = self._take_from(yielded, need, cause)
             if need <= 0:
                 return True
             if not yielded:
@@ -167,8 +199,7 @@ class Room:
     def _some_of_the_idle(self, tokens: int) -> Iterable[Held]:
         """The willing, those held for longest, those of the latest programs, others in turn."""
         idle = self._state.idle
-        willing = filter(None, map(idle.get, self._state.policy.willing()))
-        chosen = dict.fromkeys(_that_hold(tokens, willing))
+        chosen = dict.fromkeys(_that_hold(tokens, self._willing()))
         if sum(held.context.tokens for held in chosen) >= tokens:
             tokens = 0
         chosen |= dict.fromkeys(_that_hold(tokens, idle))
@@ -176,6 +207,10 @@ class Room:
         others = _that_hold(tokens, islice(idle, self._passed % len(idle), None))
         self._passed = self._passed % len(idle) + len(others)
         return chosen | dict.fromkeys(others)
+
+    def _willing(self) -> Iterator[Held]:
+        """What is held of programs whose KV yields to anybody."""
+        return filter(None, map(self._state.idle.get, self._state.policy.willing()))
 
     def _evictable(self, turn: Turn, among: Iterable[Held]) -> list[Context]:
         now, own = self._state.now, turn.program
@@ -187,6 +222,16 @@ class Room:
             and held.context.tokens
             and (pinned_too or held.pinned_until_s <= now)
         ]
+
+    def _take_from(self, victims: Iterable[Victim], need: int, cause: Cause) -> int:
+        """Take what the policy gives, in its order, as far as needed; tokens still needed."""
+        for victim in victims:
+            program = victim.context.program
+            held = None if program is None else self._state.idle.get(program)
+            if held is not None and need > 0:
+                tokens = min(victim.tokens, need)
+                need -= self._take(held, tokens, cause, front=victim.front)
+        return need
 
     def _take(self, held: Held, tokens: int, cause: Cause, *, front: bool = False) -> int:
         state = self._state

@@ -105,15 +105,18 @@ class Rounds:
             return Gate.OPEN
         return self._state.policy.admit(self._state.now, live_turn.turn, self._state)
 
-    def reserve(self, live_turn: LiveTurn) -> int:
-        """Tokens that must stay free when the turn starts."""
-        return self._state.policy.reserve(live_turn.turn, self._state)
-
     def make_room(self, live_turn: LiveTurn, need: int) -> bool:
-        """Free `need` tokens for a waiting turn; whether they are free.
+        """Free `need` tokens for a waiting turn, and what must stay free then; whether they are.
 
         What a turn was refused in this round, one behind it need not ask for.
+
+        Args:
+            need: negative if so many more than it needs are free.
         """
+        short = need + self._state.policy.reserve(live_turn.turn, self._state)
+        self._room.short_of(short)
+        if short <= 0:
+            return True
         if need >= self._refused:
             return False
         if self._room.for_turn(live_turn.turn, need, backfill=self._blocked > 0):

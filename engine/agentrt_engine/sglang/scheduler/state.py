@@ -47,6 +47,7 @@ class State:
         now: time of rank 0, seconds; moves only between scheduler steps.
         running, queued: the turns in the batch, those that wait.
         changed: something happened that may let a waiting turn start.
+        turnover: a turn left the batch since the last tick: one may start in this step.
         ranks_version: grows when ranks that are fixed otherwise may be others.
     """
 
@@ -63,6 +64,7 @@ class State:
         self.in_batch: dict[Turn, LiveTurn] = {}
         self.queued: dict[LiveTurn, None] = {}
         self.changed = False
+        self.turnover = False
         self.totals = Totals()
         self._capacity = capacity_tokens
         self._costs = costs
