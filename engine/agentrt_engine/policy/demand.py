@@ -216,9 +216,9 @@ class Demand:
     def look_again(self, now: float, engine: EngineView, price: float) -> None:
         """Look at what changed, and at some of what may not hold any more, as there is time."""
         self.settle(now, price)
-        doubted = islice(self._doubted.values(), int(engine.looks))
-        for standing in [*self._changed.values(), *doubted]:
-            if standing.program.phase is _PAUSED:
+        doubted = dict(islice(self._doubted.items(), int(engine.looks)))
+        for program, standing in (self._changed | doubted).items():
+            if program.phase is _PAUSED:
                 self._look(now, engine, price, standing)
             else:
                 self._look_at_turn(standing)
