@@ -19,6 +19,7 @@ from itertools import islice
 from typing import Protocol
 
 from agentrt_engine.policy.durations import ToolDurations
+from agentrt_engine.policy.needs import Needs
 from agentrt_engine.policy.program import Phase, Program
 from agentrt_engine.policy.protocol import EngineView
 
@@ -31,8 +32,9 @@ SHARES = (1.0, 0.1)
 #: For how long an answer should hold: while the price may rise or fall by this factor.
 MARGIN = 1.2
 
-#: Programs in one stride of the search for the gate.
-STRIDE = 64
+#: Void entries are dropped from a heap when it has six times as many as there are programs, and
+#: this many more.
+SPARE_ENTRIES = 64
 
 _PAUSED = Phase.PAUSED
 
@@ -116,13 +118,10 @@ class Demand:
         self.worthless: dict[Program, float] = {}
         self._rates = rates
         self._standings: dict[Program, Standing] = {}
-        # In the order of places, for sums at the speed of C.
+        # In the order of places.
         self._places: list[tuple[float, int]] = []
         self._order: list[Standing] = []
-        self._tokens: list[float] = []
-        self._open: list[int] = []
-        self._all_tokens = 0.0
-        self._all_open = 0
+        self._needs = Needs()
         # To be looked at in the next round: what changed, and what may not hold any more.
         self._changed: dict[Program, Standing] = {}
         self._doubted: dict[Program, Standing] = {}
@@ -156,10 +155,7 @@ class Demand:
         self._standings[program] = standing
         self._places.insert(at, standing.place)
         self._order.insert(at, standing)
-        self._tokens.insert(at, standing.tokens)
-        self._open.insert(at, standing.open_output)
-        self._all_tokens += standing.tokens
-        self._all_open += standing.open_output
+        self._needs.insert(at, standing.tokens, standing.open_output)
         self._changed[program] = standing
 
     def leave(self, program: Program) -> None:
@@ -170,9 +166,8 @@ class Demand:
         self._forget(standing)
         self._changed.pop(program, None)
         at = bisect_left(self._places, standing.place)
-        self._all_tokens -= standing.tokens
-        self._all_open -= standing.open_output
-        del self._places[at], self._order[at], self._tokens[at], self._open[at]
+        self._needs.remove(at)
+        del self._places[at], self._order[at]
         self._tidy()
 
     def changed(self, program: Program) -> None:
@@ -240,12 +235,12 @@ class Demand:
         if engine.looks < math.inf:
             for program, standing in list(self._changed.items()):
                 if program.phase is _PAUSED:
-                    self._needs(standing, program.context_tokens, 0)
+                    self._set(standing, program.context_tokens, 0)
                 else:
                     self._look_at_turn(standing)
         else:
             self._look_at_all(now, engine, price, room, output_tokens)
-        beyond = self._first_beyond(room, output_tokens)
+        beyond = self._needs.first_beyond(room, output_tokens)
         return math.inf if beyond is None else self._places[beyond - 1][0]
 
     def _look_at_all(
@@ -263,7 +258,7 @@ class Demand:
         needed, done = 0.0, 0
         for standing in sorted(stale, key=lambda standing: standing.place):
             at = bisect_left(self._places, standing.place)
-            needed += sum(self._tokens[done:at]) + output_tokens * sum(self._open[done:at])
+            needed += self._needs.between(done, at, output_tokens)
             done = at
             if at > 1 and needed > room:
                 break
@@ -273,26 +268,6 @@ class Demand:
         rates = self._rates
         return any(rates.durations.stale(tool) for tool in rates.tools_asked(program))
 
-    def _first_beyond(self, room: float, output_tokens: float) -> int | None:
-        """The first position, but not 0, up to which programs need more than the room."""
-        tokens, unknown = self._tokens, self._open
-        if self._all_tokens + output_tokens * self._all_open <= room:
-            return None
-        needed = 0.0
-        for start in range(0, len(tokens), STRIDE):
-            end = start + STRIDE
-            stride = sum(tokens[start:end])
-            if self._all_open:
-                stride += output_tokens * sum(unknown[start:end])
-            if needed + stride <= room:
-                needed += stride
-                continue
-            for at in range(start, min(end, len(tokens))):
-                needed += tokens[at] + output_tokens * unknown[at]
-                if needed > room and at:
-                    return at
-        return None
-
     def _look_at_turn(self, standing: Standing) -> None:
         """A program that waits or runs needs its prompt and output."""
         program = standing.program
@@ -301,7 +276,7 @@ class Demand:
         output = program.max_tokens or 0
         tokens = program.prompt_tokens + output
         if tokens != standing.tokens or standing.open_output == (output > 0):
-            self._needs(standing, tokens, 0 if output else 1)
+            self._set(standing, tokens, 0 if output else 1)
 
     def _look(self, now: float, engine: EngineView, price: float, standing: Standing) -> None:
         """Find out what a paused program needs; unless that holds for a while it is asked again."""
@@ -317,18 +292,18 @@ class Demand:
                 break
             least, most, until_s = bounds
             if factor * least >= price:
-                self._needs(standing, program.context_tokens, 0)
+                self._set(standing, program.context_tokens, 0)
                 if not standing.nibbled:
                     self.worth[program] = standing.place[0]
                 self._holds(standing, self._rising, factor * least, until_s)
                 return
             if factor * most < price:
-                self._needs(standing, 0, 0)
+                self._set(standing, 0, 0)
                 self._holds(standing, self._falling, -factor * most, until_s)
                 self._ask_of_last_token(standing, last, bounds, price)
                 return
         worth = factor * rates.rate(now, program, engine) >= price
-        self._needs(standing, program.context_tokens if worth else 0, 0)
+        self._set(standing, program.context_tokens if worth else 0, 0)
         self._doubted[program] = standing
 
     def _ask_of_last_token(
@@ -357,13 +332,10 @@ class Demand:
             self._join(standing, tool)
         self._tidy()
 
-    def _needs(self, standing: Standing, tokens: float, open_output: int) -> None:
+    def _set(self, standing: Standing, tokens: float, open_output: int) -> None:
         if (standing.tokens, standing.open_output) != (tokens, open_output):
-            self._all_tokens += tokens - standing.tokens
-            self._all_open += open_output - standing.open_output
             standing.tokens, standing.open_output = tokens, open_output
-            at = bisect_left(self._places, standing.place)
-            self._tokens[at], self._open[at] = tokens, open_output
+            self._needs.replace(bisect_left(self._places, standing.place), tokens, open_output)
 
     def _join(self, standing: Standing, tool: str) -> None:
         builds = self._rates.durations.builds(tool)
@@ -401,7 +373,7 @@ class Demand:
 
     def _tidy(self) -> None:
         """Drop void entries where they have become most of a heap."""
-        most = 6 * len(self._order) + STRIDE
+        most = 6 * len(self._order) + SPARE_ENTRIES
         for heap in (self._due, self._rising, self._falling):
             if len(heap) > most:
                 heap[:] = [
