@@ -176,6 +176,10 @@ def _compare(seed: int) -> dict[str, int]:
         assert free[0] == free[1], f"{what}: {free}"
         real.check(kvs[0])
         counts[what] = counts.get(what, 0) + 1
+    wanted = draw.randint(1, CAPACITY)
+    real.cache.clear_tokens(wanted)
+    assert real.allocator.available_size() >= min(wanted, real.cache.free_tokens())
+    real.check(kvs[0])  # nothing that is held went
     for kv in kvs:
         for each in list(kv):
             kv.release(each.program)

@@ -83,6 +83,9 @@ class SchedulerLoop:
     def evictable_tokens(self) -> int:
         return self.tree.evictable_tokens()
 
+    def clear_tokens(self, tokens: int) -> None:
+        self.tree.evict(tokens - self.unused())
+
     def lock_path(self, node: Any) -> Any:
         return self.tree.lock_path(node)
 
@@ -142,6 +145,10 @@ class SchedulerLoop:
         if started:
             tokens = sum(r.private for r in started)
             self.programs.meter.ran(Step(0, 0, [(r.turn, r.private) for r in started], tokens, 0.0))
+            # A turn that was not admitted may still hold more now: all that it found.
+            if (missing := len(started) - self.free_tokens()) > 0:
+                with self.programs.room.prefilling():
+                    self.programs.room.for_batch(missing)
             for request in started:
                 if request is not self.chunked:
                     self._decode(request)
@@ -208,8 +215,8 @@ class SchedulerLoop:
             self.chunked = request
         hit = match.length + _tokens(segment)
         self.programs.lifecycle.started(request.turn, hit, segment)
-        self.programs.rounds.started()
-        self.tree.evict(-self._unused())
+        self.programs.rounds.started(request.turn)
+        self.tree.evict(-self.unused())
         return True
 
     def _go_on(self) -> list[Request]:
@@ -258,7 +265,7 @@ class SchedulerLoop:
     def _decode(self, request: Request) -> None:
         request.output.append(self._serial % 7)
         request.left -= 1
-        self.tree.evict(-self._unused())  # what nothing locks makes way for what is computed
+        self.tree.evict(-self.unused())  # what nothing locks makes way for what is computed
         if request.left > 0:
             return
         self.running.remove(request)
@@ -267,7 +274,7 @@ class SchedulerLoop:
         self.programs.lifecycle.finished(request.turn, len(request.output), place)
         self.log.append(f"finished {request.turn.live.program_id} with {request.hit} hits")
 
-    def _unused(self) -> int:
+    def unused(self) -> int:
         """Tokens that hold nothing at all; negative while some must still be evicted."""
         return self.free_tokens() - self.evictable_tokens()
 

@@ -278,7 +278,8 @@ class Policy(Protocol):
     def stepped(
         self, now: float, seconds: float, running: float, kv_tokens: float, fixed: float
     ) -> None:
-        """The engine worked for `seconds` without a decision in between.
+        """The engine worked for `seconds` since it last said so: before each decision in a
+        simulation, and in a real engine every few steps and before decisions when it is idle.
 
         Args:
             running: turns in the batch and kv_tokens: of those that decode, means over the steps.

@@ -115,6 +115,7 @@ class Chaos:
     seed=st.integers(0, 2**32 - 1), page=st.sampled_from([1, 4]), offered=st.sampled_from([24, 1])
 )
 @example(seed=11367846, page=1, offered=24)  # a turn ended while another of its program waited
+@example(seed=425188, page=1, offered=24)  # a turn that waits found all that was not in use
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_happens_nothing_is_stuck_and_nothing_leaks(
     policy: str, seed: int, page: int, offered: int

@@ -11,6 +11,7 @@ import pytest
 
 from agentrt_engine.sglang.scheduler.core import PREPARE_AT_LAST
 from agentrt_engine.sglang.scheduler.lifecycle import MAX_WAIT
+from agentrt_engine.sglang.scheduler.room import GROWTH_STEPS
 from agentrt_engine.sglang.scheduler.state import Limits
 from agentrt_engine.wire.control import OwnedHint, SnapshotRequest
 from agentrt_engine.wire.hints import Hint, HintKind
@@ -133,12 +134,33 @@ def test_what_yields_to_anybody_does_so_ahead_of_a_turn_that_waits_and_is_found_
     programs.room.short_of(60)
     loop.ask(ProgramTag("waiting"), list(range(800, 850)), 5)
     free = loop.free_tokens()
-    for _ in range(PREPARE_AT_LAST):
-        programs.tick(loop.now)
+    programs.state.turnover = True  # another turn started
+    programs.tick(loop.now)
+    assert programs.state.totals.reclaims == {}, "the step in which one starts has no time"
+    programs.tick(loop.now)
 
-    assert programs.state.totals.reclaimed_tokens == {"ahead": 60}
-    assert loop.free_tokens() == free + 60
+    taken = 60 + GROWTH_STEPS - 1
+    assert programs.state.totals.reclaimed_tokens == {"ahead": taken}
+    assert loop.free_tokens() == free + taken
     assert [turn(loop, r.turn.live.program_id, [*r.tokens, 1], 1).hit for r in paused] == [43] * 3
+
+
+@pytest.mark.parametrize(("policy", "evicts"), [("guard:price=1e6", True), ("lru", False)])
+def test_as_much_as_the_next_turn_computes_is_empty_before_it_starts(
+    policy: str, evicts: bool
+) -> None:
+    loop = SchedulerLoop(policy, 240)
+    for number in range(4):
+        turn(loop, str(number), [100 * number + k for k in range(40)])
+    loop.ask(ProgramTag("running"), list(range(900, 920)), 50)
+    loop.step()
+    loop.ask(ProgramTag("waiting"), list(range(800, 850)), 5)
+    room, unused = loop.programs.room, loop.unused()
+    room.short_of(100)
+    room.started(60)
+    room.ahead()
+    assert loop.unused() == (60 + GROWTH_STEPS - 1 if evicts else unused)
+    assert unused < 60
 
 
 @pytest.mark.parametrize(("hurried", "steps"), [(False, 2), (True, MAX_WAIT + 1)])
@@ -159,9 +181,9 @@ def test_a_lease_waits_for_a_step_with_time_but_not_for_long(hurried: bool, step
     [
         lambda loop: loop.programs.hints.apply(OwnedHint("", Hint("other", HintKind.RETAIN))),
         lambda loop: loop.programs.snapshot(SnapshotRequest(), 16),
-        lambda loop: loop.ask(ProgramTag("other"), [1, 2, 3], 1),
+        lambda loop: loop.ask(ProgramTag("a"), list(range(60)), 1),
     ],
-    ids=["a hint", "a snapshot", "a request"],
+    ids=["a hint", "a snapshot", "its next turn"],
 )
 def test_whoever_may_notice_a_lease_finds_it(notice: Callable[[SchedulerLoop], object]) -> None:
     loop = SchedulerLoop("guard", 300)

@@ -87,7 +87,7 @@ def program_adder(base: Any) -> Any:
                 segment = _segment(programs, turn)
                 hit = req.prefix_len + _tokens(segment)
                 programs.lifecycle.started(turn, hit, segment)
-                programs.rounds.started()
+                programs.rounds.started(turn)
 
         def _add_without_turn(
             self, programs: ProgramScheduler, req: Any, *args: Any

@@ -17,8 +17,8 @@ from agentrt_engine.step_costs import StepCosts
 from agentrt_engine.wire.control import LEARNED_VERSION, Learned, SnapshotRequest
 from agentrt_engine.wire.programs import EngineSnapshot
 
-#: Steps between two looks at paused programs: the more at once, the less each costs. More of them
-#: while every step has a turn that ends or starts, which is work enough.
+#: Steps between two looks at paused programs and at what steps cost: the more at once, the less it
+#: takes. More of them while every step has a turn that ends or starts, which is work enough.
 PREPARE_EVERY = 8
 PREPARE_AT_LAST = 64
 
@@ -58,6 +58,8 @@ class ProgramScheduler:
         self.hints = Hints(self.state, self.lifecycle, leases, self.room)
         self.lifecycle.when_paused(self.hints.paused)
         self._steps = 0
+        # A turn ended or started since memory was made for the next one.
+        self._turned_over = False
 
     def tick(self, now: float) -> None:
         """The time of rank 0, seconds, before anything else in a scheduler step."""
@@ -68,13 +70,17 @@ class ProgramScheduler:
         hurry = self.meter.ticked(now) or state.turnover
         state.turnover = False
         self.lifecycle.advance(now, hurry=hurry)
+        self._turned_over |= hurry
         self._steps += 1
-        if self._steps >= (PREPARE_AT_LAST if hurry else PREPARE_EVERY):
+        due = self._steps >= (PREPARE_AT_LAST if hurry else PREPARE_EVERY)
+        if due or self.meter.untold_s > TELL_S:
+            self.meter.tell()
+        if due:
             self._steps = 0
             self.policy.prepare(state.now, state)
+        if self._turned_over and (due or not hurry):
+            self._turned_over = False
             self.room.ahead()
-        if self.meter.untold_s > TELL_S:  # rounds do it too, but without a queue there are none
-            self.meter.tell_policy()
 
     def snapshot(self, asked: SnapshotRequest, max_running: int) -> EngineSnapshot:
         """The engine now."""
@@ -83,6 +89,7 @@ class ProgramScheduler:
 
     def learned(self) -> Learned:
         """What policy and cost model have learned."""
+        self.meter.tell()
         data = {"policy": self.policy.learned(), "costs": self.meter.costs.snapshot()}
         return Learned(LEARNED_VERSION, self.policy.name, data)
 

@@ -61,7 +61,6 @@ class Lifecycle:
         self, tag: ProgramTag, prompt: array[int], max_tokens: int | None, request_id: str
     ) -> LiveTurn:
         """A request entered the queue."""
-        self.begin_pauses()
         state = self._state
         live, new = state.table.identify(tag, prompt, request_id, state.now)
         program = live.program
@@ -74,6 +73,8 @@ class Lifecycle:
             if (silent := state.table.overflow()) is not None:
                 self.end(silent, End.EVICTED)
         elif program.phase is Phase.PAUSED:
+            if live in self._beginning:
+                self.begin_pauses()
             self._pause_ended(live)
         self._told(live, tag)
         turn = Turn(program, state.now, len(prompt), evicted=live.lost)

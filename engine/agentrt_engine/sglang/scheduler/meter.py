@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,17 +52,15 @@ class Meter:
         self._step: Step | None = None
         self._step_s = 0.0
         self._looked = 0
+        # Since policy and cost model were last told: steps, how long each took, and the turns that
+        # were in the batch behind it.
+        self._untold: list[tuple[Step, float, int]] = []
+        self._untold_s = 0.0
         # Seconds charged to a turn that was in every decode batch so far.
         self._share = 0.0
         # ∫ price dt, seconds per token, and up to when.
         self._price = 0.0
         self._priced_s = 0.0
-        # Since the policy was last told: steps, their seconds, fixed part, turns and KV tokens.
-        self._steps = 0
-        self._seconds = 0.0
-        self._fixed_s = 0.0
-        self._turns = 0
-        self._kv_tokens = 0
 
     def restore(self, costs: Mapping[str, Any]) -> None:
         """Go on from a cost model learned before.
@@ -88,21 +86,21 @@ class Meter:
         return step.prefill_tokens > 0
 
     def _measured(self, step: Step, seconds: float) -> None:
-        self.costs.observe(
-            seconds, step.kv_tokens, step.prefill_tokens, step.prefill_positions, step.decoding
-        )
-        self._steps += 1
-        self._seconds += seconds
-        self._fixed_s += min(seconds, self._state.costs.fixed_s)
-        self._turns += len(self._state.in_batch)
-        self._kv_tokens += step.kv_tokens
+        self._untold.append((step, seconds, len(self._state.in_batch)))
+        self._untold_s += seconds
         if step.prefill_tokens:
             for turn, tokens in step.prefilled:
                 if turn is not None:
                     self._charge_prefill(turn, seconds * tokens / step.prefill_tokens)
         elif step.decoding:
             self._share += seconds / step.decoding
-        self._looked += 1
+
+    def _observe(self, steps: Iterable[tuple[Step, float, int]]) -> None:
+        for step, seconds, _turns in steps:
+            self.costs.observe(
+                seconds, step.kv_tokens, step.prefill_tokens, step.prefill_positions, step.decoding
+            )
+            self._looked += 1
         if self._looked >= LOOK_EVERY:
             self._looked = 0
             self._look()
@@ -115,22 +113,23 @@ class Meter:
 
     @property
     def untold_s(self) -> float:
-        """Seconds of work that the policy was not told of."""
-        return self._seconds
+        """Seconds of work that policy and cost model were not told of."""
+        return self._untold_s
 
-    def tell_policy(self) -> None:
-        """Report the steps since the last time."""
-        state, steps = self._state, self._steps
-        if steps and self._seconds > 0:
+    def tell(self) -> None:
+        """Report the steps since the last time, to the policy and to the cost model."""
+        state, untold, total_s = self._state, self._untold, self._untold_s
+        if untold:
+            self._untold, self._untold_s = [], 0.0
+            self._observe(untold)
+            fixed_s = state.costs.fixed_s
             state.policy.stepped(
                 state.now,
-                self._seconds,
-                self._turns / steps,
-                self._kv_tokens / steps,
-                self._fixed_s / self._seconds,
+                total_s,
+                sum(turns for _step, _seconds, turns in untold) / len(untold),
+                sum(step.kv_tokens for step, _seconds, _turns in untold) / len(untold),
+                sum(min(seconds, fixed_s) for _step, seconds, _turns in untold) / total_s,
             )
-            self._steps = self._turns = self._kv_tokens = 0
-            self._seconds = self._fixed_s = 0.0
         self._price += state.policy.price(state.now) * (state.now - self._priced_s)
         self._priced_s = state.now
 

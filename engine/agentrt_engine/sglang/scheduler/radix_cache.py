@@ -102,6 +102,11 @@ class ProgramRadixCache(UnifiedRadixCache):
         evictable: int = self.evictable_size()
         return evictable
 
+    def clear_tokens(self, tokens: int) -> None:
+        missing = tokens - self.token_to_kv_pool_allocator.available_size()
+        if missing > 0:
+            super().evict_for_alloc(EvictParams(num_tokens=missing))
+
     def lock_path(self, node: Any) -> Any:
         return self.lock(node)
 

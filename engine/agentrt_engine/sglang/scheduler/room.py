@@ -31,7 +31,7 @@ ALL_EVERY_S = 4e-3
 #: Contexts that yield ahead of a need at once.
 AHEAD = 16
 
-#: What the memory had to hold for a turn to start unasked counts less with every further turn.
+#: Turns that needed more free memory than the last one count less with every further turn.
 FORGET = 15 / 16
 
 #: Decode steps that room is made for at once.
@@ -62,8 +62,10 @@ class Room:
         self._all_again_s = 0.0
         # How many contexts were offered that were at neither end.
         self._passed = 0
-        # Free tokens with which the latest turns had not had to ask for more.
+        # Free tokens with which the latest turns had not had to ask for more, and what the last one
+        # that started had to compute.
         self._enough = 0.0
+        self._computed = 0
 
     def before_asking(self, do: Callable[[], None]) -> None:
         """Call this whenever the policy is going to be asked who yields."""
@@ -75,24 +77,31 @@ class Room:
 
     def short_of(self, tokens: int) -> None:
         """A turn that may start lacks so many free tokens; negative if there are more."""
-        self._enough = max(self._state.tree.free_tokens() + tokens, FORGET * self._enough)
+        enough = self._state.tree.free_tokens() + tokens
+        self._enough = enough + FORGET * max(0.0, self._enough - enough)
+
+    def started(self, computed: int) -> None:
+        """A turn started that has to compute so many tokens of its prompt."""
+        self._computed = computed
 
     def ahead(self) -> None:
         """Between rounds: what yields to anybody does so before a turn needs it.
 
-        The step in which a turn starts has the least time to decide. Until SGLang needs the
-        memory, what yields stays in the tree for whoever comes back for it.
+        The step in which a turn starts has the least time, to decide and to evict. What yields
+        stays in the tree for whoever comes back for it, but for as much as the next turn is going
+        to compute, if it is like the last one.
         """
         state = self._state
-        need = int(self._enough) - state.tree.free_tokens()
-        if need <= 0 or not state.queued or not state.in_batch:
+        if not state.policy.retains or not state.queued or not state.in_batch:
             return
-        turn = next(iter(state.in_batch))
-        offered = self._evictable(turn, islice(self._willing(), AHEAD))
-        if offered:
+        need = int(self._enough) + self._growth() - state.tree.free_tokens()
+        if need > 0:
+            turn = next(iter(state.in_batch))
+            offered = self._evictable(turn, islice(self._willing(), AHEAD))
             need = _whole(need, state.tree.page_size)
             yielded = state.policy.reclaim(state.now, turn, need, offered, state, backfill=False)
             self._take_from(yielded or (), need, Cause.AHEAD)
+        state.tree.clear_tokens(self._computed + self._growth())
 
     def for_batch(self, missing: int) -> None:
         """Free what the batch needs to go on, as far as the policy gives it.
@@ -104,11 +113,15 @@ class Room:
         before = state.tree.free_tokens()
         if state.in_batch:
             first = min(state.in_batch, key=lambda turn: state.policy.rank(state.now, turn))
-            growth = (GROWTH_STEPS - 1) * len(state.in_batch) * state.tree.page_size
-            self._ask(first, missing + growth, Cause.DECODE, backfill=False)
+            self._ask(first, missing + self._growth(), Cause.DECODE, backfill=False)
         left = missing - (state.tree.free_tokens() - before)
         if left > 0 and (self._prefilling or len(state.in_batch) <= 1):
             self.by_force(left)
+
+    def _growth(self) -> int:
+        """What the batch takes until room is made for it again, beyond one step's need."""
+        state = self._state
+        return (GROWTH_STEPS - 1) * len(state.in_batch) * state.tree.page_size
 
     @contextmanager
     def prefilling(self) -> Iterator[None]:

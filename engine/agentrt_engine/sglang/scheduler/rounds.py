@@ -91,7 +91,8 @@ class Rounds:
         self._blocked = 0
         self._refused = math.inf
         state.ordered(order)
-        self._meter.tell_policy()
+        if not state.in_batch:  # the price is another one since the batch ended
+            self._meter.tell()
         state.policy.open_gate(state.now, state)
 
     @property
@@ -127,9 +128,10 @@ class Rounds:
         self._room.by_force(need)
         return True
 
-    def started(self) -> None:
+    def started(self, live_turn: LiveTurn) -> None:
         """A turn of this round started."""
         self._started = True
+        self._room.started(live_turn.prefilled)
         self._idle_since_s = math.inf
 
     def blocked(self) -> bool:

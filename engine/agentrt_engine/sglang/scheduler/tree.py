@@ -45,6 +45,9 @@ class Tree(Protocol):
     def evictable_tokens(self) -> int:
         """Tokens in the tree that nothing locks."""
 
+    def clear_tokens(self, tokens: int) -> None:
+        """Evict what nothing locks until so many tokens hold nothing, as far as that goes."""
+
     def lock_path(self, node: Any) -> Any:
         """Lock the path to a node."""
 
