@@ -78,7 +78,7 @@ class ProgramScheduler:
         if due:
             self._steps = 0
             self.policy.prepare(state.now, state)
-        if self._turned_over and (due or not hurry):
+        if due or (self._turned_over and not hurry):
             self._turned_over = False
             self.room.ahead()
 

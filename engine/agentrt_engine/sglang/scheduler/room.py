@@ -89,19 +89,20 @@ class Room:
 
         The step in which a turn starts has the least time, to decide and to evict. What yields
         stays in the tree for whoever comes back for it, but for as much as the next turn is going
-        to compute, if it is like the last one.
+        to compute, if it is like the last one. Both with what the batch grows by until next time.
         """
-        state = self._state
+        state, tree = self._state, self._state.tree
         if not state.policy.retains or not state.queued or not state.in_batch:
             return
-        need = int(self._enough) + self._growth() - state.tree.free_tokens()
-        if need > 0:
+        free = tree.free_tokens()
+        if free < self._enough:
             turn = next(iter(state.in_batch))
+            need = _whole(int(self._enough) + self._growth() - free, tree.page_size)
             offered = self._evictable(turn, islice(self._willing(), AHEAD))
-            need = _whole(need, state.tree.page_size)
             yielded = state.policy.reclaim(state.now, turn, need, offered, state, backfill=False)
             self._take_from(yielded or (), need, Cause.AHEAD)
-        state.tree.clear_tokens(self._computed + self._growth())
+        if tree.free_tokens() - tree.evictable_tokens() < self._computed:
+            tree.clear_tokens(self._computed + self._growth())
 
     def for_batch(self, missing: int) -> None:
         """Free what the batch needs to go on, as far as the policy gives it.
