@@ -2,31 +2,35 @@
 
     .venv/bin/python docs/benchmarks/step_overhead.py --json step_overhead.json
 
-Engines of stock SGLang, `lru` and `guard` stand side by side and are measured in turn under the
-same load: 16 requests run, as many as may, 200 wait, and 1,000 programs pause whose KV `guard`
-holds. Half of them are expected back within a minute, the others in hours. Each request is the
-first of a program that pauses after it, so that the memory is full of idle KV all the time: when a
-request ends its KV joins it, and some has to yield. Every round has new processes, since one may
+Engines of stock SGLang, `lru` and `guard` stand side by side, with the same memory and under the
+same load: 16 requests run, as many as may, 200 wait, and 1,000 programs pause whose KV fills the
+memory. To `guard` half of them are expected back within minutes, the others in hours. Each request
+is the first of a program that pauses after it, so the memory stays full: when a request ends its KV
+joins that of the others, and some has to go.
+They run for five seconds each in turn, while the others are stopped (SIGSTOP): the machine itself
+may be a third slower in one minute than in the next. Every round has new processes, since one may
 be 10 % faster than another by chance.
 Measured is the time between two runs of the model in the scheduler process (`step_probe`), by the
 wall clock and by the CPU clock of its thread, which other processes do not disturb. The model is
 cut to its first layer, so that a decode step takes about as long as one on a GPU
-and there are many of them. Stock and `lru` hold no KV of paused programs; they have as much less
-memory as that would take.
+and there are many of them.
 """
 
 from __future__ import annotations
 
 import http.client
+import os
 import random
+import signal
 import statistics
 import sys
 import tempfile
 import time
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,7 @@ import anyio
 import anyio.to_thread
 import httpx2
 import msgspec
+from anyio.abc import TaskGroup
 from cpu_attention import machine, random_tokens
 from cyclopts import run
 from engines import BenchEngine, engine
@@ -56,17 +61,22 @@ MAX_RUNNING = 16
 #: Contexts as long as the prompts, a hundredth of what agents have.
 IDLE_TOKENS = 400
 PROMPT_TOKENS, OUTPUT_TOKENS = 400, 300
-#: Memory for the running ones, and what stays free besides.
+#: Memory for the running ones, and what stays free besides that of the paused ones.
 RUNNING_TOKENS = RUNNING * (PROMPT_TOKENS + OUTPUT_TOKENS // 2)
 SPARE_TOKENS = 3_000
 
 SETTLE_S = 12.0
+SLICE_S = 5.0
+#: A step that took longer is one in which the engine was stopped.
+STOPPED_S = 1.0
 HINTS = 300
 
 #: How long idle programs are expected to pause: every other one so short that its KV is worth
 #: holding.
-SOON_S = {"0.5": 20.0, "0.95": 60.0}
+SOON_S = {"0.5": 60.0, "0.95": 300.0}
 LATE_S = {"0.5": 3600.0, "0.95": 7200.0}
+
+DECODE, BEFORE, AFTER = KINDS = ("decode", "before a prefill", "after it")
 
 
 @dataclass(slots=True)
@@ -75,22 +85,24 @@ class Samples:
 
     Attributes:
         wall, cpu: time between two runs of the model, one list per round.
+        kinds: of all rounds by the wall clock, by what was run before and behind.
         steps: mean number of requests that ran and waited, and share of prefills, by round.
         held: idle programs with KV at the end of each round.
         hints: time until a hint was answered, when idle and under load.
     """
 
-    wall: list[list[float]]
-    cpu: list[list[float]]
-    steps: list[tuple[float, float, float]]
-    held: list[int]
-    hints: dict[str, list[float]]
+    wall: list[list[float]] = field(default_factory=list)
+    cpu: list[list[float]] = field(default_factory=list)
+    kinds: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    steps: list[tuple[float, float, float]] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
+    hints: dict[str, list[float]] = field(default_factory=dict)
 
 
 def main(
     *,
     rounds: int = 3,
-    seconds: float = 30.0,
+    seconds: float = 60.0,
     layers: int = 1,
     idle_tokens: int = IDLE_TOKENS,
     seed: int = 1,
@@ -101,7 +113,7 @@ def main(
 
     Args:
         rounds: how often each server is started and measured.
-        seconds: of one measurement.
+        seconds: for which a server is measured in a round.
         layers: of the model.
         idle_tokens: of the context of each paused program.
         seed: of prompts and order.
@@ -109,7 +121,7 @@ def main(
         json: file for the figures.
     """
     rng = random.Random(seed)
-    found = {name: Samples([], [], [], [], {}) for name in servers}
+    found = {name: Samples() for name in servers}
     for index in range(rounds):
         with ExitStack() as running:
             folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
@@ -119,10 +131,12 @@ def main(
                 engines[name] = running.enter_context(
                     measured_engine(name, folder / name, layers, idle_tokens)
                 )
-            for name in rng.sample(list(engines), len(engines)):
-                say(f"round {index + 1}: {name}")
-                path = folder / name
-                anyio.run(measure, engines[name], path, seconds, idle_tokens, rng, found[name])
+            say(f"round {index + 1}: measure")
+            loads = [
+                Load(server, folder / name, idle_tokens, found[name])
+                for name, server in engines.items()
+            ]
+            anyio.run(measure, loads, seconds, rng)
     if "guard" in servers:
         say("guard without --sleep-on-idle")
         with engine("guard", kv_tokens=4_096, without=["--sleep-on-idle"]) as awake:
@@ -147,10 +161,9 @@ def measured_engine(
     name: str, samples: Path, layers: int, idle_tokens: int
 ) -> Iterator[BenchEngine]:
     """An engine that writes its samples to a file."""
-    idle = IDLE * (idle_tokens + 1)
     with engine(
         None if name == STOCK else POLICIES.get(name, name),
-        kv_tokens=RUNNING_TOKENS + SPARE_TOKENS + (0 if name in (STOCK, "lru") else idle),
+        kv_tokens=RUNNING_TOKENS + SPARE_TOKENS + IDLE * (idle_tokens + 1),
         max_running=MAX_RUNNING,
         options=["--json-model-override-args", f'{{"num_hidden_layers": {layers}}}'],
         environment={SAMPLES_VARIABLE: str(samples)},
@@ -159,34 +172,74 @@ def measured_engine(
         yield started
 
 
-async def measure(
-    server: BenchEngine,
-    path: Path,
-    seconds: float,
-    idle_tokens: int,
-    rng: random.Random,
-    found: Samples,
-) -> None:
-    """One round on one server, from idle to idle."""
-    limits = httpx2.Limits(max_connections=None)
-    async with httpx2.AsyncClient(base_url=server.url, timeout=None, limits=limits) as client:
-        ours = (await client.get(PROGRAMS_PATH)).status_code == httpx2.codes.OK
-        await pause_programs(client, idle_tokens, ours)
-        if ours and "idle" not in found.hints:
-            found.hints["idle"] = await anyio.to_thread.run_sync(hint_times, server.url)
-        async with anyio.create_task_group() as group:
+async def measure(loads: Sequence[Load], seconds: float, rng: random.Random) -> None:
+    """One round: all servers in turn."""
+    async with AsyncExitStack() as clients, anyio.create_task_group() as group:
+        for load in loads:
+            await load.begin(clients, group, rng)
+        for _ in range(round(seconds / SLICE_S)):
+            for load in rng.sample(loads, len(loads)):
+                with load.going():
+                    await anyio.sleep(SLICE_S)
+        for load in loads:
+            with load.going():
+                await load.end()
+        group.cancel_scope.cancel()
+
+
+class Load:
+    """A server and what is asked of it; it is stopped but for the time in which it is measured.
+
+    Args:
+        path: where it writes its samples.
+    """
+
+    def __init__(self, server: BenchEngine, path: Path, idle_tokens: int, found: Samples) -> None:
+        self._server = server
+        self._path = path
+        self._idle_tokens = idle_tokens
+        self._found = found
+        self._skip = 0
+        self._ours = False
+        self._client: httpx2.AsyncClient
+
+    @contextmanager
+    def going(self) -> Iterator[None]:
+        """It goes on meanwhile."""
+        os.killpg(self._server.pid, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            os.killpg(self._server.pid, signal.SIGSTOP)
+
+    async def begin(self, clients: AsyncExitStack, group: TaskGroup, rng: random.Random) -> None:
+        """From idle to the load that is measured, which goes on in the group."""
+        client = self._client = await clients.enter_async_context(
+            httpx2.AsyncClient(
+                base_url=self._server.url,
+                timeout=None,
+                limits=httpx2.Limits(max_connections=None),
+            )
+        )
+        with self.going():
+            self._ours = (await client.get(PROGRAMS_PATH)).status_code == httpx2.codes.OK
+            await pause_programs(client, self._idle_tokens, self._ours)
+            if self._ours and "idle" not in self._found.hints:
+                times = await anyio.to_thread.run_sync(hint_times, self._server.url)
+                self._found.hints["idle"] = times
             for _ in range(RUNNING + WAITING):
                 group.start_soon(keep_asking, client, random.Random(rng.random()))
             await anyio.sleep(SETTLE_S)
-            before = sample_bytes(path)
-            await anyio.sleep(seconds)
-            note_steps(path, before, found)
-            if ours:
-                found.held.append(await held_programs(client))
-                times = await anyio.to_thread.run_sync(hint_times, server.url, HINTS // 3)
-                found.hints.setdefault("under load", []).extend(times)
-            group.cancel_scope.cancel()
-    await anyio.sleep(3.0)  # the engine notices that its clients are gone
+        self._skip = self._path.stat().st_size
+
+    async def end(self) -> None:
+        """Note what was measured."""
+        found = self._found
+        note_steps(self._path, self._skip, found)
+        if self._ours:
+            found.held.append(await held_programs(self._client))
+            times = await anyio.to_thread.run_sync(hint_times, self._server.url, HINTS // 3)
+            found.hints.setdefault("under load", []).extend(times)
 
 
 async def pause_programs(client: httpx2.AsyncClient, tokens: int, ours: bool) -> None:
@@ -267,17 +320,19 @@ def hint_times(url: str, count: int = HINTS) -> list[float]:
     return times
 
 
-def sample_bytes(path: Path) -> int:
-    """How much is in the file of samples."""
-    return path.stat().st_size
-
-
 def note_steps(path: Path, skip: int, found: Samples) -> None:
     """The samples written to the file beyond its first bytes."""
     values = array("d", path.read_bytes()[skip:])
     _when, wall, cpu, prefill, run_now, wait = (list(values[at::FIELDS]) for at in range(FIELDS))
-    found.wall.append(wall)
-    found.cpu.append(cpu)
+    kinds = [
+        BEFORE if is_prefill else AFTER if was_prefill else DECODE
+        for was_prefill, is_prefill in pairwise([0.0, *prefill])
+    ]
+    steps = [step for step in zip(wall, cpu, kinds, strict=True) if step[0] < STOPPED_S]
+    found.wall.append([wall_s for wall_s, _cpu_s, _kind in steps])
+    found.cpu.append([cpu_s for _wall_s, cpu_s, _kind in steps])
+    for wall_s, _cpu_s, kind in steps:
+        found.kinds[kind].append(wall_s)
     mean = statistics.fmean
     found.steps.append((mean(run_now), mean(wait), mean(prefill)))
 
@@ -290,6 +345,7 @@ def figures(samples: Samples) -> dict[str, Any]:
         "cpu_ms": quantiles([value for values in samples.cpu for value in values]),
         "wall_ms_by_round": [quantiles(values) for values in samples.wall],
         "cpu_ms_by_round": [quantiles(values) for values in samples.cpu],
+        "wall_ms_by_kind": {kind: quantiles(times) for kind, times in samples.kinds.items()},
         "running_waiting_prefills": samples.steps,
         "held_programs": samples.held,
         "hint_ms": {name: quantiles(times) for name, times in samples.hints.items()},
@@ -330,6 +386,9 @@ def show(report: dict[str, Any]) -> None:
             console.print(
                 f"{name}: {running:.1f} ran, {waiting:.0f} waited, {prefills:.1%} prefills"
             )
+        kinds = measured["wall_ms_by_kind"].items()
+        medians = ", ".join(f"{kind} {values['p50']:.2f}" for kind, values in kinds)
+        console.print(f"{name}: p50 by kind of step, ms: {medians}")
         if measured["held_programs"]:
             console.print(f"{name}: paused programs with KV at the end {measured['held_programs']}")
         for when, values in measured["hint_ms"].items():
