@@ -83,8 +83,12 @@ class SchedulerLoop:
     def evictable_tokens(self) -> int:
         return self.tree.evictable_tokens()
 
+    def unused_tokens(self) -> int:
+        """Negative while some must still be evicted."""
+        return self.free_tokens() - self.evictable_tokens()
+
     def clear_tokens(self, tokens: int) -> None:
-        self.tree.evict(tokens - self.unused())
+        self.tree.evict(tokens - self.unused_tokens())
 
     def lock_path(self, node: Any) -> Any:
         return self.tree.lock_path(node)
@@ -216,7 +220,7 @@ class SchedulerLoop:
         hit = match.length + _tokens(segment)
         self.programs.lifecycle.started(request.turn, hit, segment)
         self.programs.rounds.started(request.turn)
-        self.tree.evict(-self.unused())
+        self.tree.evict(-self.unused_tokens())
         return True
 
     def _go_on(self) -> list[Request]:
@@ -265,7 +269,7 @@ class SchedulerLoop:
     def _decode(self, request: Request) -> None:
         request.output.append(self._serial % 7)
         request.left -= 1
-        self.tree.evict(-self.unused())  # what nothing locks makes way for what is computed
+        self.tree.evict(-self.unused_tokens())  # what nothing locks makes way for what is computed
         if request.left > 0:
             return
         self.running.remove(request)
@@ -273,10 +277,6 @@ class SchedulerLoop:
         self._unlock(request)
         self.programs.lifecycle.finished(request.turn, len(request.output), place)
         self.log.append(f"finished {request.turn.live.program_id} with {request.hit} hits")
-
-    def unused(self) -> int:
-        """Tokens that hold nothing at all; negative while some must still be evicted."""
-        return self.free_tokens() - self.evictable_tokens()
 
     def _unlock(self, request: Request) -> None:
         if request.locked is not None:

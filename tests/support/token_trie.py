@@ -35,8 +35,11 @@ class TokenTrie:
     def evictable_tokens(self) -> int:
         return sum(1 for node in self._there if not self._locks[node]) * self.page_size
 
+    def unused_tokens(self) -> int:
+        return self.free_tokens() - self.evictable_tokens()
+
     def clear_tokens(self, tokens: int) -> None:
-        self.evict(tokens - (self.free_tokens() - self.evictable_tokens()))
+        self.evict(tokens - self.unused_tokens())
 
     def lock_path(self, node: Node) -> Node:
         assert not node or node in self._there, "a lock on what is not there"

@@ -155,11 +155,11 @@ def test_as_much_as_the_next_turn_computes_is_empty_before_it_starts(
     loop.ask(ProgramTag("running"), list(range(900, 920)), 50)
     loop.step()
     loop.ask(ProgramTag("waiting"), list(range(800, 850)), 5)
-    room, unused = loop.programs.room, loop.unused()
+    room, unused = loop.programs.room, loop.unused_tokens()
     room.short_of(100)
     room.started(60)
     room.ahead()
-    assert loop.unused() == (60 + GROWTH_STEPS - 1 if evicts else unused)
+    assert loop.unused_tokens() == (60 + GROWTH_STEPS - 1 if evicts else unused)
     assert unused < 60
 
 

@@ -66,12 +66,12 @@ class ProgramRadixCache(UnifiedRadixCache):
         super().touch_prefix(_tree_key(key))
 
     def evict_for_alloc(self, params: Any, **kwargs: Any) -> Any:
-        wanted = self.token_to_kv_pool_allocator.available_size() + params.num_tokens
+        wanted = self.unused_tokens() + params.num_tokens
         result = super().evict_for_alloc(params, **kwargs)
-        missing = wanted - self.token_to_kv_pool_allocator.available_size()
+        missing = wanted - self.unused_tokens()
         if missing > 0 and self.programs is not None and len(self.programs.state.idle):
             self.programs.room.for_batch(missing)
-            missing = wanted - self.token_to_kv_pool_allocator.available_size()
+            missing = wanted - self.unused_tokens()
             if missing > 0:
                 super().evict_for_alloc(EvictParams(num_tokens=missing), **kwargs)
         return result
@@ -95,15 +95,18 @@ class ProgramRadixCache(UnifiedRadixCache):
     # What leases need of the tree.
 
     def free_tokens(self) -> int:
-        available: int = self.token_to_kv_pool_allocator.available_size()
-        return available + self.evictable_tokens()
+        return self.unused_tokens() + self.evictable_tokens()
 
     def evictable_tokens(self) -> int:
         evictable: int = self.evictable_size()
         return evictable
 
+    def unused_tokens(self) -> int:
+        available: int = self.token_to_kv_pool_allocator.available_size()
+        return available
+
     def clear_tokens(self, tokens: int) -> None:
-        missing = tokens - self.token_to_kv_pool_allocator.available_size()
+        missing = tokens - self.unused_tokens()
         if missing > 0:
             super().evict_for_alloc(EvictParams(num_tokens=missing))
 

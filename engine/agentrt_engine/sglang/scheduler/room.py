@@ -101,7 +101,7 @@ class Room:
             offered = self._evictable(turn, islice(self._willing(), AHEAD))
             yielded = state.policy.reclaim(state.now, turn, need, offered, state, backfill=False)
             self._take_from(yielded or (), need, Cause.AHEAD)
-        if tree.free_tokens() - tree.evictable_tokens() < self._computed:
+        if tree.unused_tokens() < self._computed:
             tree.clear_tokens(self._computed + self._growth())
 
     def for_batch(self, missing: int) -> None:

@@ -45,6 +45,9 @@ class Tree(Protocol):
     def evictable_tokens(self) -> int:
         """Tokens in the tree that nothing locks."""
 
+    def unused_tokens(self) -> int:
+        """Tokens of KV memory that hold nothing: what is free but need not be evicted before."""
+
     def clear_tokens(self, tokens: int) -> None:
         """Evict what nothing locks until so many tokens hold nothing, as far as that goes."""
 
