@@ -30,7 +30,6 @@ HOOKED = {
     f"{_SCHEDULER}._release_aborted_request": ["self", "req"],
     f"{_SCHEDULER}.get_new_batch_prefill": ["self", "running_batch"],
     f"{_SCHEDULER}.get_prefill_adder_class": ["self"],
-    f"{_SCHEDULER}.run_batch": ["self", "batch"],
     f"{_SCHEDULER}.process_batch_result": ["self", "batch", "result"],
     "sglang.srt.managers.schedule_policy.SchedulePolicy.calc_priority": ["self", "waiting_queue"],
     f"{_BATCH}._get_decode_retraction_order": ["reqs"],

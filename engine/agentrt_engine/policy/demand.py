@@ -231,7 +231,6 @@ class Demand:
             room: tokens.
             output_tokens: of an output of unknown length.
         """
-        self.settle(now, price)
         if engine.looks < math.inf:
             for program, standing in list(self._changed.items()):
                 if program.phase is _PAUSED:
@@ -247,6 +246,7 @@ class Demand:
         self, now: float, engine: EngineView, price: float, room: float, output_tokens: float
     ) -> None:
         """Look at everything that changed or may not hold any more, as far as it matters."""
+        self.settle(now, price)
         stale = []
         for program, standing in list((self._changed | self._doubted).items()):
             if program.phase is not _PAUSED:

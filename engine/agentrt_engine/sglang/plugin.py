@@ -49,7 +49,8 @@ def activate() -> None:
     from agentrt_engine.sglang.scheduler.hooks import SchedulerHooks
 
     keys = [key for key in os.environ.get(API_KEY_VARIABLE, "").splitlines() if key]
-    _flag, _hooks, _lora_hooks = flag, SchedulerHooks(), LoraHooks(flag.lora_sharing)
+    _flag, _lora_hooks = flag, LoraHooks(flag.lora_sharing)
+    _hooks = SchedulerHooks(_lora_hooks.place)
     info.register(flag)
     registration.register(keys, None if flag.learned is None else Path(flag.learned))
     grammar.register()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agentrt_engine.policy import live_policy_names
 from agentrt_engine.sglang.scheduler import room
+from agentrt_engine.sglang.scheduler.core import PREPARE_DUE, PREPARE_EVERY
 from agentrt_engine.sglang.scheduler.programs import End
 from agentrt_engine.sglang.scheduler.rounds import PATIENCE_S
 from agentrt_engine.sglang.scheduler.state import Limits
@@ -173,3 +174,24 @@ def test_a_client_that_never_comes_back_stops_nobody(loop: SchedulerLoop) -> Non
         loop.step(0.05)
 
     assert not loop.queue and not loop.running
+
+
+def test_paused_programs_are_looked_at_as_room_is_made_for_a_turn_or_else_after_some_steps() -> (
+    None
+):
+    programs = SchedulerLoop("guard", CAPACITY).programs
+    with patch.object(programs.policy, "prepare") as prepare:
+
+        def looks(steps: int, *, turnover: bool = False) -> int:
+            """How often they are looked at in so many steps, the first one behind a turnover."""
+            prepare.reset_mock()
+            programs.state.turnover = turnover
+            for _ in range(steps):
+                programs.tick(programs.state.now + 0.01)
+            return prepare.call_count
+
+        assert (looks(PREPARE_DUE - 1), looks(1)) == (0, 1), "nothing else makes room"
+        assert looks(2, turnover=True) == 0, "too soon"
+        assert looks(PREPARE_EVERY - 3) == 0
+        assert looks(1, turnover=True) == 0, "no time"
+        assert (looks(1), looks(PREPARE_DUE - 1), looks(1)) == (1, 0, 1)

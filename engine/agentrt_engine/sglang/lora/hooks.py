@@ -15,7 +15,6 @@ from agentrt_engine.lora_sharing import LoraSharing
 from agentrt_engine.sglang.lora.adapter import Adapter
 from agentrt_engine.sglang.lora.low_rank_values import LowRankValues
 from agentrt_engine.sglang.lora.use import parts, placed
-from agentrt_engine.wire.identity import tag_from_custom_params
 
 _SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
 _MANAGER = "sglang.srt.lora.lora_manager.LoRAManager"
@@ -47,7 +46,6 @@ class LoraHooks:
             (f"{_MANAGER}.validate_new_adapter", self._validate, HookType.BEFORE),
             (f"{_MANAGER}.init_state", self._split_batches, HookType.AFTER),
             (f"{_MANAGER}.unload_lora_adapter", self._dropped, HookType.AFTER),
-            (f"{_SCHEDULER}._create_generation_req", self._place, HookType.AFTER),
             (f"{_SCHEDULER}.can_schedule_lora_req", _leave_room, HookType.AROUND),
             (f"{_QKV}.apply_lora", self._apply, HookType.AROUND),
         ):
@@ -88,13 +86,14 @@ class LoraHooks:
 
     # Requests.
 
-    def _place(self, req: Any, scheduler: Any, recv_req: Any, *_args: Any, **_kwargs: Any) -> None:
-        if req.lora_id is None:
-            return
+    def place(self, req: Any, scheduler: Any, recv_req: Any, asked: bool) -> None:
+        """Say which part of a request's prompt its adapter acts on, and where its KV lies.
+
+        Args:
+            asked: its client asked for KV that adapters share.
+        """
         manager = scheduler.tp_worker.model_runner.lora_manager
         number, adapter = self._adapter(req.lora_id, manager.configs)
-        tag = tag_from_custom_params(recv_req.sampling_params.custom_params)
-        asked = tag is not None and tag.lora_sharing is True
         req.lora_id, req.extra_key = placed(
             adapter,
             req.lora_id,

@@ -17,9 +17,13 @@ from agentrt_engine.step_costs import StepCosts
 from agentrt_engine.wire.control import LEARNED_VERSION, Learned, SnapshotRequest
 from agentrt_engine.wire.programs import EngineSnapshot
 
-#: Steps between two looks at paused programs and at what steps cost: the more at once, the less it
-#: takes. More of them while every step has a turn that ends or starts, which is work enough.
+#: Steps between two looks at paused programs and at what steps cost: at least so many, and then in
+#: the next step that makes memory for a turn anyway, so that few steps take longer than the others.
 PREPARE_EVERY = 8
+
+#: After so many steps both are due; later while every step has a turn that ends or starts, which is
+#: work enough.
+PREPARE_DUE = 16
 PREPARE_AT_LAST = 64
 
 #: The policy is told what the engine did at least that often, seconds of work.
@@ -72,15 +76,16 @@ class ProgramScheduler:
         self.lifecycle.advance(now, hurry=hurry)
         self._turned_over |= hurry
         self._steps += 1
-        due = self._steps >= (PREPARE_AT_LAST if hurry else PREPARE_EVERY)
-        if due or self.meter.untold_s > TELL_S:
-            self.meter.tell()
-        if due:
-            self._steps = 0
-            self.policy.prepare(state.now, state)
+        due = self._steps >= (PREPARE_AT_LAST if hurry else PREPARE_DUE)
         if due or (self._turned_over and not hurry):
             self._turned_over = False
+            if self._steps >= PREPARE_EVERY:
+                self._steps = 0
+                self.meter.tell()
+                self.policy.prepare(state.now, state)
             self.room.ahead()
+        elif self.meter.untold_s > TELL_S:
+            self.meter.tell()
 
     def snapshot(self, asked: SnapshotRequest, max_running: int) -> EngineSnapshot:
         """The engine now."""

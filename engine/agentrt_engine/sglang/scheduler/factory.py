@@ -40,7 +40,6 @@ def make_cache(ctx: Any, flag: EngineFlag | None, hooks: SchedulerHooks) -> Prog
     )
     cache.programs = hooks.programs = programs
     hooks.alone = ctx.server_args.tp_size == 1
-    hooks.blocking = ctx.server_args.device == "cpu"
     return cache
 
 

@@ -34,18 +34,20 @@ class SchedulerHooks:
 
     All attributes are set by the factory of the radix cache, before the first request.
 
+    Args:
+        place: called with a request that names an adapter, the scheduler, the message it came in,
+            and whether its client asked for shared KV, before its prompt is looked up in the tree.
+
     Attributes:
         alone: there is no other tensor-parallel rank that must decide alike.
-        blocking: a batch is computed while it is launched, as on the CPU. Else the scheduler waits
-            for it where it processes its result, with overlap one batch later.
     """
 
     programs: ProgramScheduler
     alone: bool
-    blocking: bool
     _nothing_runs = False
 
-    def __init__(self) -> None:
+    def __init__(self, place: Callable[[Any, Any, Any, bool], None]) -> None:
+        self._place = place
         self._kv_tokens = BatchTokens()
 
     def register(self) -> None:
@@ -54,13 +56,12 @@ class SchedulerHooks:
             (f"{_SCHEDULER}.init_request_dispatcher", self._answer_questions, HookType.AFTER),
             (f"{_SCHEDULER}._poll_timeout_aborts", self._send_tick, HookType.AFTER),
             (f"{_SCHEDULER}.process_input_requests", self._take_tick, HookType.BEFORE),
-            (f"{_SCHEDULER}._create_generation_req", _tag, HookType.AFTER),
+            (f"{_SCHEDULER}._create_generation_req", self._created, HookType.AFTER),
             (f"{_SCHEDULER}._add_request_to_queue", self._queued, HookType.AFTER),
             (f"{_SCHEDULER}._release_aborted_request", self._aborted, HookType.AFTER),
             (f"{_SCHEDULER}.get_new_batch_prefill", self._round, HookType.AROUND),
             (f"{_SCHEDULER}.get_prefill_adder_class", _adder, HookType.AFTER),
-            (f"{_SCHEDULER}.run_batch", self._launched, HookType.AFTER),
-            (f"{_SCHEDULER}.process_batch_result", self._processed, HookType.AFTER),
+            (f"{_SCHEDULER}.process_batch_result", self._ran, HookType.BEFORE),
             (f"{_SCHEDULE_POLICY}.calc_priority", self._order, HookType.AROUND),
             (f"{_BATCH}._get_decode_retraction_order", self._retraction_order, HookType.AFTER),
         ):
@@ -88,6 +89,16 @@ class SchedulerHooks:
                 return
 
     # Requests.
+
+    def _created(
+        self, req: Any, scheduler: Any, recv_req: Any, *_args: Any, **_kwargs: Any
+    ) -> None:
+        tag = tag_from_custom_params(recv_req.sampling_params.custom_params)
+        if req.lora_id is not None:
+            self._place(req, scheduler, recv_req, tag is not None and tag.lora_sharing is True)
+        warms_prefix = recv_req.sampling_params.max_new_tokens == 0  # SGLang's own, before n > 1
+        if not warms_prefix and not is_health_check_generate_req(recv_req):
+            setattr(req, _TAG, tag or ProgramTag(program_id=""))
 
     def _queued(self, _result: None, scheduler: Any, req: Any, *_args: Any, **_kwargs: Any) -> None:
         tag = getattr(req, _TAG, None)
@@ -147,16 +158,11 @@ class SchedulerHooks:
         others = [index for index in order if index not in leaving]
         return others + leaving[::-1]
 
-    def _launched(self, _result: Any, _scheduler: Any, batch: Any, *_args: Any) -> None:
-        if self.blocking:
-            self._ran(batch)
+    def _ran(self, _scheduler: Any, batch: Any, *_args: Any, **_kwargs: Any) -> None:
+        """Note what was in a batch; how long it took shows at the next tick.
 
-    def _processed(self, _result: None, _scheduler: Any, batch: Any, *_args: Any) -> None:
-        if not self.blocking:
-            self._ran(batch)
-
-    def _ran(self, batch: Any) -> None:
-        """Note what was in a batch; how long it took shows at the next tick."""
+        By then it was waited for: as it was launched, or, on a GPU, as its result is processed.
+        """
         mode = batch.forward_mode
         if mode.is_decode():
             kv_tokens = self._kv_tokens.of(batch.reqs)
@@ -169,13 +175,6 @@ def _full(scheduler: Any, running_batch: Any) -> bool:
     """Whether as many requests run as may, so that SGLang would not look at the queue."""
     most = scheduler.max_running_requests
     return len(running_batch.reqs) >= most and not scheduler.enable_priority_preemption
-
-
-def _tag(req: Any, _scheduler: Any, recv_req: Any, *_args: Any, **_kwargs: Any) -> None:
-    warms_prefix = recv_req.sampling_params.max_new_tokens == 0  # SGLang's own, before n > 1
-    if not warms_prefix and not is_health_check_generate_req(recv_req):
-        tag = tag_from_custom_params(recv_req.sampling_params.custom_params)
-        setattr(req, _TAG, tag or ProgramTag(program_id=""))
 
 
 def _adder(adder: Any, _scheduler: Any) -> Any:

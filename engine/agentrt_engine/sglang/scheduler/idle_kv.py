@@ -68,8 +68,9 @@ class IdleKv:
         self._fronts = fronts
         self.side = SideStore(tree.free_slots)
         self._held: dict[Program, Held] = {}
-        # In the order of arrival.
+        # In the order of arrival, but for the latest ones held, which nobody asked for yet.
         self._by_arrival: list[tuple[int, Held]] = []
+        self._unplaced: dict[Program, Held] = {}
         # The one measured longest ago first.
         self._unmeasured: deque[Held] = deque()
         self._tokens: Counter[str] = Counter()
@@ -99,6 +100,9 @@ class IdleKv:
 
     def latest_arrivals(self) -> Iterator[Held]:
         """Every held context, that of the program that arrived last first."""
+        for program, held in self._unplaced.items():
+            insort(self._by_arrival, (program.arrival, held), key=_arrival)
+        self._unplaced.clear()
         return (held for _arrival, held in reversed(self._by_arrival))
 
     def hold(self, program: Program, owner: str, prefix: Prefix, length: int, node: Any) -> Held:
@@ -111,7 +115,7 @@ class IdleKv:
         held = Held(program, owner, prefix, length, node, lock, Context(program, {}))
         self._held[program] = held
         self._note(held, own)
-        insort(self._by_arrival, (program.arrival, held), key=_arrival)
+        self._unplaced[program] = held
         self._unmeasured.append(held)
         if len(self._unmeasured) > 2 * len(self._held) + 64:
             self._unmeasured = deque(self)
@@ -137,7 +141,8 @@ class IdleKv:
         held = self._held.pop(program, None)
         if held is None:
             return False
-        del self._by_arrival[bisect_left(self._by_arrival, program.arrival, key=_arrival)]
+        if self._unplaced.pop(program, None) is None:
+            del self._by_arrival[bisect_left(self._by_arrival, program.arrival, key=_arrival)]
         self._tokens[held.owner] -= held.context.tokens
         self._tree.unlock_path(held.lock)
         if held.segment is not None and held.segment is not lend:
@@ -306,7 +311,13 @@ class IdleKv:
         """The tree was emptied and its nodes are gone: there is nothing to unlock."""
         for held in self:
             held.context.tokens = 0
-        for everything in (self._held, self._by_arrival, self._unmeasured, self._tokens):
+        for everything in (
+            self._held,
+            self._by_arrival,
+            self._unplaced,
+            self._unmeasured,
+            self._tokens,
+        ):
             everything.clear()
         self.side.forget_all()
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentrt_engine.policy import Costs
 from agentrt_engine.sglang.scheduler.idle_kv import Held
@@ -20,8 +19,7 @@ NOTICEABLE = 0.1
 LOOK_EVERY = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One batch that the engine ran.
 
     Attributes:

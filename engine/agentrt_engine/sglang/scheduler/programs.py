@@ -65,7 +65,9 @@ class Live:
 
     def settle(self, now: float) -> None:
         """Its phase follows from its turns: one that runs counts before one that waits."""
-        phase = max((turn.phase for turn in self.turns), key=_RANK.__getitem__, default=_PAUSED)
+        phase = _PAUSED
+        if self.turns:
+            phase = max((turn.phase for turn in self.turns), key=_RANK.__getitem__)
         if phase is not self.program.phase:
             self.program.phase = phase
             self.state_since_s = now

@@ -41,7 +41,7 @@ class ProgramRadixCache(UnifiedRadixCache):
 
     def checkpoint_into_tree(self, req: Any, *, up_to: int, **kwargs: Any) -> None:
         super().checkpoint_into_tree(req, up_to=up_to, **kwargs)
-        if req.finished() and req.lock is not None and turn_of(req) is not None:
+        if req.finished() and req.lock is not None and self._holds(req):
             tokens = req.full_untruncated_fill_ids[:up_to]
             prefix = Prefix(tokens, req.extra_key, req.cache_salt)
             setattr(req, _PLACE, Place(prefix, req.kv.cache_protected_len, req.last_node))
@@ -177,6 +177,11 @@ class ProgramRadixCache(UnifiedRadixCache):
         behind = slice(segment.start, segment.end)
         slots = self.path_device_indices(node)[behind]
         self.req_to_token_pool.write((kv.req_pool_idx, behind), slots)
+
+    def _holds(self, req: Any) -> bool:
+        """Whether the KV of a request is held for its program when it ends."""
+        programs = self.programs
+        return programs is not None and programs.policy.retains and turn_of(req) is not None
 
     def _left(self, req: Any) -> None:
         """A request gave its memory back: it finished, was called off, or was retracted."""

@@ -72,7 +72,10 @@ class Rounds:
         while queue and ((turn := turn_of(queue[-1])) is None or turn.rank is None):
             added.append(queue.pop())
         for request in reversed(added):
-            insort(queue, request, key=rank)
+            if queue and rank(request) < rank(queue[-1]):
+                insort(queue, request, key=rank)
+            else:
+                queue.append(request)
 
     def open(self, order: Callable[[], Iterable[LiveTurn]], *, nothing_runs: bool) -> None:
         """A round begins with the queue in this order.

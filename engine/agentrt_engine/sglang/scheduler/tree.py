@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Prefix:
+class Prefix(NamedTuple):
     """Tokens that name a path of the tree, and the namespace they are in."""
 
     tokens: array[int]
@@ -16,8 +14,7 @@ class Prefix:
     cache_salt: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class Place(NamedTuple):
     """Where in the tree the KV of a turn ends.
 
     Attributes:
