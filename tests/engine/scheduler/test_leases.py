@@ -11,7 +11,7 @@ import pytest
 
 from agentrt_engine.sglang.scheduler.core import PREPARE_AT_LAST
 from agentrt_engine.sglang.scheduler.lifecycle import MAX_WAIT
-from agentrt_engine.sglang.scheduler.room import GROWTH_STEPS
+from agentrt_engine.sglang.scheduler.room import AT_ONCE, GROWTH_STEPS
 from agentrt_engine.sglang.scheduler.state import Limits
 from agentrt_engine.wire.control import OwnedHint, SnapshotRequest
 from agentrt_engine.wire.hints import Hint, HintKind
@@ -139,17 +139,20 @@ def test_what_yields_to_anybody_does_so_ahead_of_a_turn_that_waits_and_is_found_
     assert programs.state.totals.reclaims == {}, "the step in which one starts has no time"
     programs.tick(loop.now)
 
-    taken = 60 + GROWTH_STEPS - 1
+    taken = 60 + AT_ONCE * (GROWTH_STEPS - 1)
     assert programs.state.totals.reclaimed_tokens == {"ahead": taken}
     assert loop.free_tokens() == free + taken
     assert [turn(loop, r.turn.live.program_id, [*r.tokens, 1], 1).hit for r in paused] == [43] * 3
 
 
-@pytest.mark.parametrize(("policy", "evicts"), [("guard:price=1e6", True), ("lru", False)])
+@pytest.mark.parametrize(
+    ("policy", "page", "growth"),
+    [("guard:price=1e6", 1, GROWTH_STEPS - 1), ("guard:price=1e6", 20, 20), ("lru", 1, None)],
+)
 def test_as_much_as_the_next_turn_computes_is_empty_before_it_starts(
-    policy: str, evicts: bool
+    policy: str, page: int, growth: int | None
 ) -> None:
-    loop = SchedulerLoop(policy, 240)
+    loop = SchedulerLoop(policy, 240, page=page)
     for number in range(4):
         turn(loop, str(number), [100 * number + k for k in range(40)])
     loop.ask(ProgramTag("running"), list(range(900, 920)), 50)
@@ -159,8 +162,9 @@ def test_as_much_as_the_next_turn_computes_is_empty_before_it_starts(
     room.short_of(100)
     room.started(60)
     room.ahead()
-    assert loop.unused_tokens() == (60 + GROWTH_STEPS - 1 if evicts else unused)
     assert unused < 60
+    pages = loop.unused_tokens() // page
+    assert pages * page == (unused if growth is None else 60 + AT_ONCE * growth)
 
 
 @pytest.mark.parametrize(("hurried", "steps"), [(False, 2), (True, MAX_WAIT + 1)])

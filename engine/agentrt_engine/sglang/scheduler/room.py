@@ -37,6 +37,10 @@ FORGET = 15 / 16
 #: Decode steps that room is made for at once.
 GROWTH_STEPS = 16
 
+#: When room is made ahead there is some for so many times that many steps, so that there is enough
+#: until next time even if it is not made every time.
+AT_ONCE = 2
+
 
 class Cause(StrEnum):
     """Why idle KV yielded."""
@@ -89,20 +93,20 @@ class Room:
 
         The step in which a turn starts has the least time, to decide and to evict. What yields
         stays in the tree for whoever comes back for it, but for as much as the next turn is going
-        to compute, if it is like the last one. Both with what the batch grows by until next time.
+        to compute, if it is like the last one. Both with what the batch grows by in two times.
         """
         state, tree = self._state, self._state.tree
         if not state.policy.retains or not state.queued or not state.in_batch:
             return
-        free = tree.free_tokens()
-        if free < self._enough:
+        growth, free = self._growth(), tree.free_tokens()
+        if free < self._enough + growth:
             turn = next(iter(state.in_batch))
-            need = _whole(int(self._enough) + self._growth() - free, tree.page_size)
+            need = _whole(int(self._enough) + AT_ONCE * growth - free, tree.page_size)
             offered = self._evictable(turn, islice(self._willing(), AHEAD))
             yielded = state.policy.reclaim(state.now, turn, need, offered, state, backfill=False)
             self._take_from(yielded or (), need, Cause.AHEAD)
-        if tree.unused_tokens() < self._computed:
-            tree.clear_tokens(self._computed + self._growth())
+        if tree.unused_tokens() < self._computed + growth:
+            tree.clear_tokens(self._computed + AT_ONCE * growth)
 
     def for_batch(self, missing: int) -> None:
         """Free what the batch needs to go on, as far as the policy gives it.
@@ -122,7 +126,7 @@ class Room:
     def _growth(self) -> int:
         """What the batch takes until room is made for it again, beyond one step's need."""
         state = self._state
-        return (GROWTH_STEPS - 1) * len(state.in_batch) * state.tree.page_size
+        return len(state.in_batch) * _whole(GROWTH_STEPS - 1, state.tree.page_size)
 
     @contextmanager
     def prefilling(self) -> Iterator[None]:
