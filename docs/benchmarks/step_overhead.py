@@ -1,4 +1,4 @@
-"""What the plug-in adds to a scheduler step, and how soon a hint is answered.
+"""What the plug-in adds to a scheduler step, and how soon a hint is answered meanwhile.
 
     .venv/bin/python docs/benchmarks/step_overhead.py --json step_overhead.json
 
@@ -69,7 +69,7 @@ SETTLE_S = 12.0
 SLICE_S = 5.0
 #: A step that took longer is one in which the engine was stopped.
 STOPPED_S = 1.0
-HINTS = 300
+HINTS = 100
 
 #: How long idle programs are expected to pause: every other one so short that its KV is worth
 #: holding.
@@ -88,7 +88,7 @@ class Samples:
         kinds: of all rounds by the wall clock, by what was run before and behind.
         steps: mean number of requests that ran and waited, and share of prefills, by round.
         held: idle programs with KV at the end of each round.
-        hints: time until a hint was answered, when idle and under load.
+        hints: time until a hint was answered.
     """
 
     wall: list[list[float]] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Samples:
     kinds: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     steps: list[tuple[float, float, float]] = field(default_factory=list)
     held: list[int] = field(default_factory=list)
-    hints: dict[str, list[float]] = field(default_factory=dict)
+    hints: list[float] = field(default_factory=list)
 
 
 def main(
@@ -137,11 +137,6 @@ def main(
                 for name, server in engines.items()
             ]
             anyio.run(measure, loads, seconds, rng)
-    if "guard" in servers:
-        say("guard without --sleep-on-idle")
-        with engine("guard", kv_tokens=4_096, without=["--sleep-on-idle"]) as awake:
-            generate_once(awake.url)
-            found["guard"].hints["idle, scheduler awake"] = hint_times(awake.url)
     report = {
         "machine": machine(),
         "seed": seed,
@@ -224,9 +219,6 @@ class Load:
         with self.going():
             self._ours = (await client.get(PROGRAMS_PATH)).status_code == httpx2.codes.OK
             await pause_programs(client, self._idle_tokens, self._ours)
-            if self._ours and "idle" not in self._found.hints:
-                times = await anyio.to_thread.run_sync(hint_times, self._server.url)
-                self._found.hints["idle"] = times
             for _ in range(RUNNING + WAITING):
                 group.start_soon(keep_asking, client, random.Random(rng.random()))
             await anyio.sleep(SETTLE_S)
@@ -238,8 +230,7 @@ class Load:
         note_steps(self._path, self._skip, found)
         if self._ours:
             found.held.append(await held_programs(self._client))
-            times = await anyio.to_thread.run_sync(hint_times, self._server.url, HINTS // 3)
-            found.hints.setdefault("under load", []).extend(times)
+            found.hints += await anyio.to_thread.run_sync(hint_times, self._server.url)
 
 
 async def pause_programs(client: httpx2.AsyncClient, tokens: int, ours: bool) -> None:
@@ -288,13 +279,6 @@ async def generate(
     (await client.post("/generate", json=body, headers=headers)).raise_for_status()
 
 
-def generate_once(url: str) -> None:
-    """One turn of the program that hints are about."""
-    body = {"input_ids": [5_000] * PROMPT_TOKENS, "sampling_params": {"max_new_tokens": 1}}
-    headers = {PROGRAM_ID: "idle-0"}
-    httpx2.post(f"{url}/generate", json=body, headers=headers, timeout=60).raise_for_status()
-
-
 async def held_programs(client: httpx2.AsyncClient) -> int:
     """Paused programs with KV."""
     answer = await client.get(f"{PROGRAMS_PATH}?limit=10000")
@@ -302,22 +286,39 @@ async def held_programs(client: httpx2.AsyncClient) -> int:
     return sum(row.held_tokens > 0 for row in snapshot.programs)
 
 
-def hint_times(url: str, count: int = HINTS) -> list[float]:
+def hint_times(url: str) -> list[float]:
     """Seconds until each of some hints was answered, sent now and then over one connection."""
+    body = msgspec.json.encode(tool_started(0))
+    with connected(url) as connection:
+        times = []
+        for _ in range(HINTS):
+            time.sleep(0.02)
+            times.append(answer_time(connection, "POST", HINTS_PATH, body))
+    return times
+
+
+@contextmanager
+def connected(url: str) -> Iterator[http.client.HTTPConnection]:
+    """One connection to a server."""
     address = httpx2.URL(url)
     connection = http.client.HTTPConnection(address.host, address.port, timeout=60)
-    body = msgspec.json.encode(tool_started(0))
-    times = []
-    for _ in range(count):
-        time.sleep(0.02)
-        started = time.perf_counter()
-        connection.request("POST", HINTS_PATH, body)
-        answer = connection.getresponse()
-        answer.read()
-        times.append(time.perf_counter() - started)
-        assert answer.status == httpx2.codes.OK, answer.status
-    connection.close()
-    return times
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def answer_time(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None
+) -> float:
+    """Seconds until one request is answered."""
+    started = time.perf_counter()
+    connection.request(method, path, body)
+    answer = connection.getresponse()
+    answer.read()
+    seconds = time.perf_counter() - started
+    assert answer.status == httpx2.codes.OK, answer.status
+    return seconds
 
 
 def note_steps(path: Path, skip: int, found: Samples) -> None:
@@ -348,7 +349,7 @@ def figures(samples: Samples) -> dict[str, Any]:
         "wall_ms_by_kind": {kind: quantiles(times) for kind, times in samples.kinds.items()},
         "running_waiting_prefills": samples.steps,
         "held_programs": samples.held,
-        "hint_ms": {name: quantiles(times) for name, times in samples.hints.items()},
+        "hint_ms": quantiles(samples.hints) if samples.hints else None,
     }
 
 
@@ -391,10 +392,8 @@ def show(report: dict[str, Any]) -> None:
         console.print(f"{name}: p50 by kind of step, ms: {medians}")
         if measured["held_programs"]:
             console.print(f"{name}: paused programs with KV at the end {measured['held_programs']}")
-        for when, values in measured["hint_ms"].items():
-            console.print(
-                f"{name}: hint {when}: p50 {values['p50']:.2f} ms, p99 {values['p99']:.2f} ms"
-            )
+        if (hints := measured["hint_ms"]) is not None:
+            console.print(f"{name}: hint p50 {hints['p50']:.2f} ms, p99 {hints['p99']:.2f} ms")
 
 
 def say(what: str) -> None:
