@@ -12,9 +12,8 @@ stays awake.
 from __future__ import annotations
 
 import random
-import statistics
 import time
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +25,15 @@ from engines import engine
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from step_overhead import answer_time, connected, tool_started
+from step_overhead import answer_time, connected, quantiles, tool_started
 
 from agentrt_engine.wire.hints import HINTS_PATH
 from agentrt_engine.wire.identity import PROGRAM_ID
 
-HINT = "hint"
-MODEL_INFO = "/model_info"
+#: What is asked: method, path and body.
 ASKED = {
-    HINT: ("POST", HINTS_PATH, msgspec.json.encode(tool_started(0))),
-    MODEL_INFO: ("GET", MODEL_INFO, None),
+    "hint": ("POST", HINTS_PATH, msgspec.json.encode(tool_started(0))),
+    "/model_info": ("GET", "/model_info", None),
 }
 
 #: Seconds between two questions.
@@ -84,10 +82,9 @@ def ask_in_turn(url: str, questions: int, rng: random.Random) -> dict[tuple[str,
     """Seconds until each question was answered, by what was asked and how."""
     cases = list(product(ASKED, PAUSES))
     times: dict[tuple[str, str], list[float]] = {case: [] for case in cases}
+    blocks = [case for _ in range(BLOCKS) for case in rng.sample(cases, len(cases))]
     with connected(url) as connection:
-        for asked, pause in chain.from_iterable(
-            rng.sample(cases, len(cases)) for _ in range(BLOCKS)
-        ):
+        for asked, pause in blocks:
             for _ in range(questions):
                 time.sleep(PAUSES[pause])
                 times[asked, pause].append(answer_time(connection, *ASKED[asked]))
@@ -103,11 +100,11 @@ def generate_once(url: str) -> None:
 
 def figures(by_round: list[list[float]]) -> dict[str, Any]:
     """What is reported of a case, milliseconds."""
-    every = sorted(1e3 * seconds for times in by_round for seconds in times)
+    every = quantiles([seconds for times in by_round for seconds in times])
     return {
-        "p50_ms": round(statistics.median(every), 3),
-        "p99_ms": round(every[int(0.99 * (len(every) - 1))], 3),
-        "p50_ms_by_round": [round(1e3 * statistics.median(times), 3) for times in by_round],
+        "p50_ms": every["p50"],
+        "p99_ms": every["p99"],
+        "p50_ms_by_round": [quantiles(times)["p50"] for times in by_round],
     }
 
 
@@ -115,7 +112,7 @@ def show(answers: list[dict[str, Any]]) -> None:
     """Print the table."""
     view = Table(box=None, pad_edge=False)
     for heading in ("scheduler", "asked", "", "p50 ms", "by round", "p99 ms"):
-        view.add_column(heading, justify="right" if "p" in heading[:1] else "left")
+        view.add_column(heading, justify="right" if heading.startswith("p") else "left")
     for row in answers:
         rounds = row["p50_ms_by_round"]
         view.add_row(

@@ -65,9 +65,7 @@ class Live:
 
     def settle(self, now: float) -> None:
         """Its phase follows from its turns: one that runs counts before one that waits."""
-        phase = _PAUSED
-        if self.turns:
-            phase = max((turn.phase for turn in self.turns), key=_RANK.__getitem__)
+        phase = max((turn.phase for turn in self.turns), key=_RANK.__getitem__, default=_PAUSED)
         if phase is not self.program.phase:
             self.program.phase = phase
             self.state_since_s = now

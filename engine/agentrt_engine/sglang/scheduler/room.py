@@ -37,8 +37,8 @@ FORGET = 15 / 16
 #: Decode steps that room is made for at once.
 GROWTH_STEPS = 16
 
-#: When room is made ahead there is some for so many times that many steps, so that there is enough
-#: until next time even if it is not made every time.
+#: Room made ahead is for so many times that growth, and is made again once it is for less than one,
+#: so that it lasts until the next time.
 AT_ONCE = 2
 
 
@@ -93,7 +93,7 @@ class Room:
 
         The step in which a turn starts has the least time, to decide and to evict. What yields
         stays in the tree for whoever comes back for it, but for as much as the next turn is going
-        to compute, if it is like the last one. Both with what the batch grows by in two times.
+        to compute, if it is like the last one. Both with some for the growth of the batch.
         """
         state, tree = self._state, self._state.tree
         if not state.policy.retains or not state.queued or not state.in_batch:
